@@ -1,0 +1,9 @@
+//! shardgate: one MySQL port over many shards.
+
+pub mod error;
+pub mod key;
+pub mod planner;
+pub mod sql;
+pub mod topology;
+pub mod value;
+pub mod vindex;

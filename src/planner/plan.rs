@@ -1,0 +1,400 @@
+//! What can a plan be?
+//!
+//! A plan is immutable data, shared by all sessions. Whatever belongs to one execution travels in
+//! the executor's context. Adding a variant is a compile error until `describe` and the executor
+//! know it.
+
+use std::sync::Arc;
+
+use super::Routing;
+use crate::sql::{Operand, Template};
+use crate::vindex::Vindex;
+
+/// What kind of statement this is: a metric label, and what decides about transactions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum StatementKind {
+    /// SELECT, VALUES, TABLE, WITH … SELECT without locks.
+    Select,
+    /// SELECT … FOR UPDATE / FOR SHARE / LOCK IN SHARE MODE.
+    LockingSelect,
+    /// INSERT.
+    Insert,
+    /// REPLACE.
+    Replace,
+    /// UPDATE.
+    Update,
+    /// DELETE.
+    Delete,
+    /// CREATE, ALTER, DROP, TRUNCATE, RENAME: ends the open transaction.
+    Ddl,
+    /// SET.
+    Set,
+    /// SHOW, DESCRIBE, EXPLAIN.
+    Show,
+    /// USE.
+    Use,
+    /// BEGIN, START TRANSACTION.
+    Begin,
+    /// COMMIT.
+    Commit,
+    /// ROLLBACK.
+    Rollback,
+    /// SAVEPOINT, ROLLBACK TO, RELEASE.
+    Savepoint,
+    /// CALL, ANALYZE, OPTIMIZE, LOCK TABLES, … : passed on as they are.
+    Other,
+}
+
+/// A planned statement.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Plan {
+    /// What kind of statement it is.
+    pub kind: StatementKind,
+    /// What to do.
+    pub node: Node,
+    /// The tables it names, as `keyspace.table`, for metrics.
+    pub tables: Vec<String>,
+    /// How many `?` the statement has.
+    pub params: u16,
+    /// Whether a session's own values (user variables, last insert id) are read, so that the text
+    /// sent differs from session to session.
+    pub reads_session: bool,
+}
+
+/// One step of a plan; steps nest.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Node {
+    /// Send a statement to the routed shards; concatenate or merge what they answer.
+    Route(Route),
+    /// Let `offset` rows pass and give `count` of the rest.
+    Limit {
+        /// The rows' source.
+        input: Box<Node>,
+        /// How many rows; none for all.
+        count: Option<Operand>,
+        /// How many to skip.
+        offset: Option<Operand>,
+    },
+    /// Sort in memory, within the query's memory budget.
+    Sort {
+        /// The rows' source.
+        input: Box<Node>,
+        /// The order.
+        keys: Vec<SortKey>,
+    },
+    /// Merge groups that arrive in group order.
+    Aggregate(Aggregate),
+    /// Drop repeated rows; the input is ordered by all of `keys`.
+    Distinct {
+        /// The rows' source, ordered by `keys`.
+        input: Box<Node>,
+        /// The columns that make a row distinct.
+        keys: Vec<KeyColumn>,
+    },
+    /// Keep the first `columns` columns: drops the helper columns that the planner added.
+    Truncate {
+        /// The rows' source.
+        input: Box<Node>,
+        /// How many columns stay.
+        columns: usize,
+    },
+    /// INSERT or REPLACE.
+    Insert(Insert),
+    /// UPDATE or DELETE (or DDL with [`Routing::Scatter`]) on the routed shards; affected rows add up.
+    Modify(Route),
+    /// `SELECT NEXT n VALUES FROM seq`.
+    NextValues {
+        /// The sequence table.
+        sequence: SequenceRef,
+        /// How many.
+        count: Operand,
+    },
+    /// Rows that the gate itself knows: SHOW KEYSPACES, SHOW VITESS_SHARDS, … .
+    Show(Show),
+    /// Change the session: SET, USE, BEGIN, COMMIT, … .
+    Session(SessionCommand),
+}
+
+/// A statement for the routed shards.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Route {
+    /// The keyspace; none for "any keyspace" (statements that read no table).
+    pub keyspace: Option<Arc<str>>,
+    /// Which shards.
+    pub routing: Routing,
+    /// What they get.
+    pub query: Template,
+    /// The rows of one IN list, when `query` has [`crate::sql::Piece::InList`].
+    pub order: Vec<SortKey>,
+}
+
+/// A result column used as a key, and its helper.
+#[derive(Debug, Clone, PartialEq)]
+pub struct KeyColumn {
+    /// Zero-based index of the column.
+    pub column: usize,
+    /// Index of the column with `weight_string(…)` of it, for character columns. The executor uses
+    /// it only where the column's type needs it.
+    pub weight: Option<usize>,
+}
+
+/// A column to sort by.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SortKey {
+    /// The column.
+    pub key: KeyColumn,
+    /// DESC.
+    pub descending: bool,
+}
+
+/// Merges the groups of several shards.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Aggregate {
+    /// The rows' source, ordered by `group` (one row per shard where `group` is empty).
+    pub input: Box<Node>,
+    /// The group's columns; empty for one group over everything, which exists even without rows.
+    pub group: Vec<KeyColumn>,
+    /// What is computed; columns not named here keep the first row's value.
+    pub functions: Vec<AggregateColumn>,
+}
+
+/// One aggregated column.
+#[derive(Debug, Clone, PartialEq)]
+pub struct AggregateColumn {
+    /// Which column holds the shard's partial result and takes the total.
+    pub column: usize,
+    /// How partial results combine.
+    pub function: AggregateFunction,
+}
+
+/// How the partial results of the shards make one.
+#[derive(Debug, Clone, PartialEq)]
+pub enum AggregateFunction {
+    /// COUNT: add the counts.
+    Count,
+    /// SUM: add, ignoring NULL.
+    Sum,
+    /// MIN, with the helper for character columns.
+    Min {
+        /// Index of `weight_string(min(…))`.
+        weight: Option<usize>,
+    },
+    /// MAX, with the helper for character columns.
+    Max {
+        /// Index of `weight_string(max(…))`.
+        weight: Option<usize>,
+    },
+    /// AVG: the shards also send SUM and COUNT; the column's own definition gives type and scale.
+    Avg {
+        /// Index of the SUM column.
+        sum: usize,
+        /// Index of the COUNT column.
+        count: usize,
+    },
+}
+
+/// A sequence table of an unsharded keyspace.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SequenceRef {
+    /// The keyspace of the sequence table.
+    pub keyspace: Arc<str>,
+    /// The table.
+    pub table: Arc<str>,
+}
+
+/// INSERT … VALUES / SET, REPLACE.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Insert {
+    /// The keyspace.
+    pub keyspace: Arc<str>,
+    /// The statement with [`crate::sql::Piece::Rows`] where the row list goes.
+    pub query: Template,
+    /// One template per row: `(1, 'a', …)`.
+    pub rows: Vec<Template>,
+    /// How each row finds its shard; none for an unsharded keyspace (one statement, all rows).
+    pub sharding: Option<InsertSharding>,
+    /// The auto-increment column that a sequence fills.
+    pub sequence: Option<InsertSequence>,
+}
+
+/// How the rows of an INSERT find their shards.
+#[derive(Debug, Clone, PartialEq)]
+pub struct InsertSharding {
+    /// The table's primary vindex.
+    pub vindex: Arc<Vindex>,
+    /// Names of its columns, for messages.
+    pub columns: Vec<Arc<str>>,
+    /// For each row, one operand per vindex column.
+    pub values: Vec<Vec<Operand>>,
+    /// Further functional vindexes whose columns must map to the same keyspace id (unowned
+    /// secondary vindexes): each as vindex, column names and values per row.
+    pub verify: Vec<VerifyVindex>,
+}
+
+/// A secondary functional vindex that must agree with the primary one.
+#[derive(Debug, Clone, PartialEq)]
+pub struct VerifyVindex {
+    /// The secondary vindex.
+    pub vindex: Arc<Vindex>,
+    /// Its columns.
+    pub columns: Vec<Arc<str>>,
+    /// For each row, one operand per column.
+    pub values: Vec<Vec<Operand>>,
+}
+
+/// How a sequence fills the auto-increment column.
+#[derive(Debug, Clone, PartialEq)]
+pub struct InsertSequence {
+    /// The sequence.
+    pub sequence: SequenceRef,
+    /// For each row: the value the client gave, or none where it gave none. NULL, and 0 unless
+    /// `NO_AUTO_VALUE_ON_ZERO`, also ask the sequence. `Piece::Generated(row)` in the row's
+    /// template (and `Operand::Generated(row)` in the sharding) stands for the resulting value,
+    /// generated or given: the executor fills `Bindings::generated` for every row.
+    pub given: Vec<Option<Operand>>,
+}
+
+/// What the gate answers from its own knowledge.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Show {
+    /// SHOW DATABASES / SCHEMAS / KEYSPACES [LIKE].
+    Databases {
+        /// The LIKE pattern.
+        like: Option<String>,
+        /// Include MySQL's own schemas (DATABASES and SCHEMAS do, KEYSPACES does not).
+        system: bool,
+    },
+    /// SHOW VITESS_SHARDS [LIKE].
+    VitessShards {
+        /// The LIKE pattern.
+        like: Option<String>,
+    },
+    /// SHOW VITESS_TABLETS [LIKE].
+    VitessTablets {
+        /// The LIKE pattern.
+        like: Option<String>,
+    },
+    /// SHOW VITESS_TARGET.
+    VitessTarget,
+    /// SHOW VSCHEMA TABLES.
+    VschemaTables,
+    /// SHOW VSCHEMA KEYSPACES.
+    VschemaKeyspaces,
+    /// SHOW VSCHEMA VINDEXES [ON table].
+    VschemaVindexes {
+        /// The table, qualified.
+        table: Option<(Arc<str>, Arc<str>)>,
+    },
+    /// SHOW WARNINGS / SHOW ERRORS [LIMIT], SHOW COUNT(*) WARNINGS.
+    Warnings {
+        /// Only errors.
+        errors: bool,
+        /// Only their number.
+        count: bool,
+    },
+    /// SHOW [FULL] PROCESSLIST: the gate's sessions.
+    Processlist {
+        /// FULL: the statements are not cut.
+        full: bool,
+    },
+    /// VEXPLAIN PLAN statement: the plan's description as JSON.
+    Vexplain(Box<Plan>),
+    /// VEXPLAIN PLAN of something refused: kept so that the refusal reaches the client.
+    Tables {
+        /// SHOW TABLES of this keyspace's first shard, under the keyspace's name.
+        route: Box<Route>,
+    },
+}
+
+/// A statement about the session itself.
+#[derive(Debug, Clone, PartialEq)]
+pub enum SessionCommand {
+    /// USE target (the text after USE, unquoted).
+    Use(String),
+    /// BEGIN / START TRANSACTION with its characteristics.
+    Begin {
+        /// READ ONLY.
+        read_only: bool,
+        /// WITH CONSISTENT SNAPSHOT.
+        consistent_snapshot: bool,
+    },
+    /// COMMIT, with AND CHAIN / RELEASE.
+    Commit {
+        /// AND CHAIN.
+        chain: bool,
+        /// RELEASE.
+        release: bool,
+    },
+    /// ROLLBACK, with AND CHAIN / RELEASE.
+    Rollback {
+        /// AND CHAIN.
+        chain: bool,
+        /// RELEASE.
+        release: bool,
+    },
+    /// SAVEPOINT name.
+    Savepoint(String),
+    /// ROLLBACK TO [SAVEPOINT] name.
+    RollbackTo(String),
+    /// RELEASE SAVEPOINT name.
+    ReleaseSavepoint(String),
+    /// SET a = …, b = …
+    Set(Vec<Assignment>),
+    /// KILL [QUERY | CONNECTION] id.
+    Kill {
+        /// Only the running statement.
+        query: bool,
+        /// The gate's connection id.
+        id: Operand,
+    },
+    /// Accepted, does nothing (UNLOCK TABLES without locks, …).
+    Nothing,
+}
+
+/// What a SET changes.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Assignment {
+    /// What is set.
+    pub target: SetTarget,
+    /// The value's own text as a template (`'utf8mb4'`, `1`, `CONCAT(@@sql_mode, ',STRICT')`);
+    /// `DEFAULT` is [`SetValue::Default`].
+    pub value: SetValue,
+}
+
+/// The value of a SET.
+#[derive(Debug, Clone, PartialEq)]
+pub enum SetValue {
+    /// DEFAULT.
+    Default,
+    /// A bare word or literal, known without a server (`ON`, `1`, `'utf8mb4'`, `NULL`): its text
+    /// without quotes, none for NULL.
+    Word(Option<String>),
+    /// A literal or parameter.
+    Operand(Operand),
+    /// An expression that a server must compute.
+    Expression(Template),
+}
+
+/// The target of a SET.
+#[derive(Debug, Clone, PartialEq)]
+pub enum SetTarget {
+    /// `@x`
+    User(String),
+    /// `x`, `SESSION x`, `@@x`, `@@session.x`, lower case.
+    Session(String),
+    /// `GLOBAL x`, `@@global.x`, `PERSIST x`.
+    Global(String),
+    /// `SET NAMES charset [COLLATE collation]`: the charset is the value.
+    Names {
+        /// The collation, if named.
+        collation: Option<String>,
+    },
+    /// `SET CHARACTER SET charset`.
+    CharacterSet,
+    /// `SET [SESSION] TRANSACTION …`: `isolation level` or `access mode` is the value
+    /// (`READ COMMITTED`, `READ ONLY`).
+    Transaction {
+        /// With the word SESSION; without it only the next transaction.
+        session: bool,
+    },
+}
