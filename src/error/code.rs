@@ -528,19 +528,19 @@ impl SqlError {
     /// An empty statement.
     #[must_use]
     pub fn empty_query() -> Self {
-        Self::catalogued(None, 1065, b"42000", Kind::Client, "Query was empty".to_owned())
+        Self::catalogued(None, 1065, *b"42000", Kind::Client, "Query was empty".to_owned())
     }
 
     /// VT09005 in Vitess: no keyspace selected and the table is not unique over keyspaces.
     #[must_use]
     pub fn no_database() -> Self {
-        Self::catalogued(None, 1046, b"3D000", Kind::Client, "No database selected".to_owned())
+        Self::catalogued(None, 1046, *b"3D000", Kind::Client, "No database selected".to_owned())
     }
 
     /// The keyspace does not exist.
     #[must_use]
     pub fn unknown_database(name: &str) -> Self {
-        Self::catalogued(None, 1049, b"42000", Kind::Client, format!("Unknown database '{name}'"))
+        Self::catalogued(None, 1049, *b"42000", Kind::Client, format!("Unknown database '{name}'"))
     }
 
     /// The table is not in the VSchema of a sharded keyspace, nor anywhere else.
@@ -558,7 +558,7 @@ impl SqlError {
     /// The unqualified table is in several keyspaces.
     #[must_use]
     pub fn ambiguous_table(table: &str) -> Self {
-        Self::catalogued(None, 1052, b"23000", Kind::Client, format!("ambiguous table reference: {table}"))
+        Self::catalogued(None, 1052, *b"23000", Kind::Client, format!("ambiguous table reference: {table}"))
     }
 
     /// A column that no table has.
@@ -576,7 +576,7 @@ impl SqlError {
     /// A command byte that is unknown or refused.
     #[must_use]
     pub fn unknown_command() -> Self {
-        Self::catalogued(None, 1047, b"08S01", Kind::Client, "Unknown command".to_owned())
+        Self::catalogued(None, 1047, *b"08S01", Kind::Client, "Unknown command".to_owned())
     }
 
     /// Wrong user or password.
@@ -594,7 +594,7 @@ impl SqlError {
     /// More clients than `limits.max_connections`.
     #[must_use]
     pub fn too_many_connections() -> Self {
-        Self::catalogued(None, 1040, b"08004", Kind::Limit, "Too many connections".to_owned())
+        Self::catalogued(None, 1040, *b"08004", Kind::Limit, "Too many connections".to_owned())
     }
 
     /// A packet over `limits.max_allowed_packet`.
@@ -612,19 +612,19 @@ impl SqlError {
     /// A packet with the wrong sequence number.
     #[must_use]
     pub fn packets_out_of_order() -> Self {
-        Self::catalogued(None, 1156, b"08S01", Kind::Client, "Got packets out of order".to_owned())
+        Self::catalogued(None, 1156, *b"08S01", Kind::Client, "Got packets out of order".to_owned())
     }
 
     /// The login packet cannot be read.
     #[must_use]
     pub fn bad_handshake() -> Self {
-        Self::catalogued(None, 1043, b"08S01", Kind::Client, "Bad handshake".to_owned())
+        Self::catalogued(None, 1043, *b"08S01", Kind::Client, "Bad handshake".to_owned())
     }
 
     /// No PROTOCOL_41 or no usable plugin.
     #[must_use]
     pub fn client_too_old() -> Self {
-        Self::catalogued(None, 1251, b"08004", Kind::Client, "Client does not support authentication protocol requested by server; consider upgrading MySQL client".to_owned())
+        Self::catalogued(None, 1251, *b"08004", Kind::Client, "Client does not support authentication protocol requested by server; consider upgrading MySQL client".to_owned())
     }
 
     /// The listener requires TLS.
@@ -643,7 +643,7 @@ impl SqlError {
     /// A command whose body cannot be read.
     #[must_use]
     pub fn malformed_packet() -> Self {
-        Self::catalogued(None, 1835, b"HY000", Kind::Client, "Malformed communication packet.".to_owned())
+        Self::catalogued(None, 1835, *b"HY000", Kind::Client, "Malformed communication packet.".to_owned())
     }
 
     /// A prepared statement id that this connection does not have.
@@ -673,7 +673,7 @@ impl SqlError {
     /// Parameters are missing or of the wrong number.
     #[must_use]
     pub fn wrong_arguments(what: &str) -> Self {
-        Self::catalogued(None, 1210, b"HY000", Kind::Client, format!("Incorrect arguments to {what}"))
+        Self::catalogued(None, 1210, *b"HY000", Kind::Client, format!("Incorrect arguments to {what}"))
     }
 
     /// As MySQL answers for BEGIN, LOCK TABLES, USE and others.
@@ -691,7 +691,7 @@ impl SqlError {
     /// VT05006 in Vitess.
     #[must_use]
     pub fn unknown_variable(name: &str) -> Self {
-        Self::catalogued(None, 1193, b"HY000", Kind::Client, format!("Unknown system variable '{name}'"))
+        Self::catalogued(None, 1193, *b"HY000", Kind::Client, format!("Unknown system variable '{name}'"))
     }
 
     /// VT03009 in Vitess.
@@ -735,7 +735,7 @@ impl SqlError {
     /// A construct that the gate does not answer exactly, and so refuses.
     #[must_use]
     pub fn unsupported(what: &str) -> Self {
-        Self::catalogued(Some("VT12001"), 1235, b"42000", Kind::Unsupported, format!("unsupported: {what}"))
+        Self::catalogued(Some("VT12001"), 1235, *b"42000", Kind::Unsupported, format!("unsupported: {what}"))
     }
 
     /// VT03006 in Vitess.
@@ -753,7 +753,7 @@ impl SqlError {
     /// A NULL in a column that decides the shard (VT03027/VT03028).
     #[must_use]
     pub fn null_vindex_column(column: &str) -> Self {
-        Self::catalogued(None, 1048, b"23000", Kind::Client, format!("Column '{column}' cannot be null"))
+        Self::catalogued(None, 1048, *b"23000", Kind::Client, format!("Column '{column}' cannot be null"))
     }
 
     /// The value of a sharding column cannot be mapped.
@@ -907,7 +907,13 @@ impl SqlError {
     /// USE of a shard that does not exist.
     #[must_use]
     pub fn unknown_shard(keyspace: &str, shard: &str) -> Self {
-        Self::catalogued(None, 1049, b"42000", Kind::Client, format!("Unknown database '{keyspace}:{shard}'"))
+        Self::catalogued(
+            None,
+            1049,
+            *b"42000",
+            Kind::Client,
+            format!("Unknown database '{keyspace}:{shard}'"),
+        )
     }
 
     /// No server to send to.
@@ -973,13 +979,13 @@ impl SqlError {
     /// KILL QUERY.
     #[must_use]
     pub fn query_killed() -> Self {
-        Self::catalogued(None, 1317, b"70100", Kind::Client, "Query execution was interrupted".to_owned())
+        Self::catalogued(None, 1317, *b"70100", Kind::Client, "Query execution was interrupted".to_owned())
     }
 
     /// KILL of an id that is not here.
     #[must_use]
     pub fn unknown_thread(id: u64) -> Self {
-        Self::catalogued(None, 1094, b"HY000", Kind::Client, format!("Unknown thread id: {id}"))
+        Self::catalogued(None, 1094, *b"HY000", Kind::Client, format!("Unknown thread id: {id}"))
     }
 
     /// A buffering operator reached its budget.
@@ -1009,13 +1015,13 @@ impl SqlError {
     /// The gate is stopping.
     #[must_use]
     pub fn shutdown() -> Self {
-        Self::catalogued(None, 1053, b"08S01", Kind::Shutdown, "Server shutdown in progress".to_owned())
+        Self::catalogued(None, 1053, *b"08S01", Kind::Shutdown, "Server shutdown in progress".to_owned())
     }
 
     /// The client was silent for longer than the idle limit.
     #[must_use]
     pub fn idle_timeout() -> Self {
-        Self::catalogued(None, 4031, b"HY000", Kind::Timeout, "The client was disconnected by the server because of inactivity. See wait_timeout and interactive_timeout for configuring this behavior.".to_owned())
+        Self::catalogued(None, 4031, *b"HY000", Kind::Timeout, "The client was disconnected by the server because of inactivity. See wait_timeout and interactive_timeout for configuring this behavior.".to_owned())
     }
 
     /// LOAD DATA LOCAL.
@@ -1034,7 +1040,7 @@ impl SqlError {
     /// ROLLBACK TO or RELEASE of an unknown savepoint.
     #[must_use]
     pub fn savepoint_missing(name: &str) -> Self {
-        Self::catalogued(None, 1305, b"42000", Kind::Client, format!("SAVEPOINT {name} does not exist"))
+        Self::catalogued(None, 1305, *b"42000", Kind::Client, format!("SAVEPOINT {name} does not exist"))
     }
 
     /// A command that is not allowed inside a transaction.
@@ -1053,19 +1059,19 @@ impl SqlError {
     /// The keyspace's VSchema has an error.
     #[must_use]
     pub fn vschema_error(keyspace: &str, detail: &str) -> Self {
-        Self::catalogued(None, 1815, b"HY000", Kind::Client, format!("keyspace {keyspace}: {detail}"))
+        Self::catalogued(None, 1815, *b"HY000", Kind::Client, format!("keyspace {keyspace}: {detail}"))
     }
 
     /// A value that a vindex refuses.
     #[must_use]
     pub fn vindex_value(detail: &str) -> Self {
-        Self::catalogued(None, 1210, b"HY000", Kind::Client, format!("{detail}"))
+        Self::catalogued(None, 1210, *b"HY000", Kind::Client, detail.to_owned())
     }
 
     /// A fault of the gate itself.
     #[must_use]
     pub fn bug(detail: &str) -> Self {
-        Self::catalogued(Some("VT13001"), 1815, b"HY000", Kind::Bug, format!("internal error: {detail}"))
+        Self::catalogued(Some("VT13001"), 1815, *b"HY000", Kind::Bug, format!("internal error: {detail}"))
     }
 }
 

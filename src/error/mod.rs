@@ -67,11 +67,11 @@ impl SqlError {
     pub(crate) fn catalogued(
         id: Option<&'static str>,
         code: u16,
-        state: &[u8; 5],
+        state: [u8; 5],
         kind: Kind,
         message: String,
     ) -> Self {
-        Self(Box::new(Inner { id, code, state: SqlState(*state), message, kind, source: None }))
+        Self(Box::new(Inner { id, code, state: SqlState(state), message, kind, source: None }))
     }
 
     /// An error that a MySQL server sent: passes to the client untouched.
