@@ -505,7 +505,7 @@ impl SqlError {
         Self::catalogued(
             None,
             1064,
-            b"42000",
+            *b"42000",
             Kind::Client,
             format!(
                 "You have an error in your SQL syntax; check the manual that corresponds to your MySQL server version for the right syntax to use near '{near}' at line {line}"
@@ -519,7 +519,7 @@ impl SqlError {
         Self::catalogued(
             None,
             1064,
-            b"42000",
+            *b"42000",
             Kind::Client,
             format!("You have an error in your SQL syntax; {detail}"),
         )
@@ -549,7 +549,7 @@ impl SqlError {
         Self::catalogued(
             None,
             1146,
-            b"42S02",
+            *b"42S02",
             Kind::Client,
             format!("Table '{keyspace}.{table}' doesn't exist"),
         )
@@ -567,7 +567,7 @@ impl SqlError {
         Self::catalogued(
             None,
             1054,
-            b"42S22",
+            *b"42S22",
             Kind::Client,
             format!("Unknown column '{column}' in '{clause}'"),
         )
@@ -585,7 +585,7 @@ impl SqlError {
         Self::catalogued(
             None,
             1045,
-            b"28000",
+            *b"28000",
             Kind::Client,
             format!("Access denied for user '{user}'@'{host}' (using password: {with_password})"),
         )
@@ -603,7 +603,7 @@ impl SqlError {
         Self::catalogued(
             None,
             1153,
-            b"08S01",
+            *b"08S01",
             Kind::Client,
             "Got a packet bigger than 'max_allowed_packet' bytes".to_owned(),
         )
@@ -633,7 +633,7 @@ impl SqlError {
         Self::catalogued(
             None,
             3159,
-            b"HY000",
+            *b"HY000",
             Kind::Client,
             "Connections using insecure transport are prohibited while --require_secure_transport=ON."
                 .to_owned(),
@@ -652,7 +652,7 @@ impl SqlError {
         Self::catalogued(
             None,
             1243,
-            b"HY000",
+            *b"HY000",
             Kind::Client,
             format!("Unknown prepared statement handler ({id}) given to {operation}"),
         )
@@ -664,7 +664,7 @@ impl SqlError {
         Self::catalogued(
             None,
             1421,
-            b"HY000",
+            *b"HY000",
             Kind::Client,
             format!("The statement ({id}) has no open cursor."),
         )
@@ -682,7 +682,7 @@ impl SqlError {
         Self::catalogued(
             None,
             1295,
-            b"HY000",
+            *b"HY000",
             Kind::Client,
             "This command is not supported in the prepared statement protocol yet".to_owned(),
         )
@@ -700,7 +700,7 @@ impl SqlError {
         Self::catalogued(
             None,
             1231,
-            b"42000",
+            *b"42000",
             Kind::Client,
             format!("Variable '{name}' can't be set to the value of '{value}'"),
         )
@@ -712,7 +712,7 @@ impl SqlError {
         Self::catalogued(
             None,
             1238,
-            b"HY000",
+            *b"HY000",
             Kind::Client,
             format!("Variable '{name}' is a read only variable"),
         )
@@ -724,7 +724,7 @@ impl SqlError {
         Self::catalogued(
             Some("VT12001"),
             1235,
-            b"42000",
+            *b"42000",
             Kind::Unsupported,
             format!(
                 "unsupported: SET GLOBAL {name}: settings of the servers belong to the operator of the shards"
@@ -744,7 +744,7 @@ impl SqlError {
         Self::catalogued(
             None,
             1136,
-            b"21S01",
+            *b"21S01",
             Kind::Client,
             format!("Column count doesn't match value count at row {row}"),
         )
@@ -762,7 +762,7 @@ impl SqlError {
         Self::catalogued(
             Some("VT09023"),
             1366,
-            b"HY000",
+            *b"HY000",
             Kind::Client,
             format!("could not map the value of column '{column}' to a keyspace id with vindex '{vindex}'"),
         )
@@ -774,7 +774,7 @@ impl SqlError {
         Self::catalogued(
             Some("VT09003"),
             1364,
-            b"HY000",
+            *b"HY000",
             Kind::Client,
             format!("INSERT query does not have primary vindex column '{column}' in the column list"),
         )
@@ -786,7 +786,7 @@ impl SqlError {
         Self::catalogued(
             Some("VT12001"),
             1235,
-            b"42000",
+            *b"42000",
             Kind::Unsupported,
             format!(
                 "unsupported: you cannot UPDATE primary vindex columns; invalid update on column: {column}"
@@ -800,7 +800,7 @@ impl SqlError {
         Self::catalogued(
             Some("VT09001"),
             1173,
-            b"42000",
+            *b"42000",
             Kind::Client,
             format!("table '{table}' does not have a primary vindex"),
         )
@@ -812,7 +812,7 @@ impl SqlError {
         Self::catalogued(
             None,
             1317,
-            b"70100",
+            *b"70100",
             Kind::Client,
             format!("multi-db transaction attempted: {shards}"),
         )
@@ -824,7 +824,7 @@ impl SqlError {
         Self::catalogued(
             Some("VT15001"),
             1317,
-            b"70100",
+            *b"70100",
             Kind::Unavailable,
             format!(
                 "the transaction lost its connection to {shard} and was rolled back there; ROLLBACK to go on"
@@ -838,7 +838,7 @@ impl SqlError {
         Self::catalogued(
             Some("VT09032"),
             1317,
-            b"70100",
+            *b"70100",
             Kind::Client,
             "due to previous VT15001 error, the session must ROLLBACK before it can go on".to_owned(),
         )
@@ -850,7 +850,7 @@ impl SqlError {
         Self::catalogued(
             None,
             1317,
-            b"70100",
+            *b"70100",
             Kind::Upstream,
             "transaction rolled back to reverse changes of partial DML execution".to_owned(),
         )
@@ -862,7 +862,7 @@ impl SqlError {
         Self::catalogued(
             None,
             1815,
-            b"HY000",
+            *b"HY000",
             Kind::Client,
             format!("sequence row missing: table '{table}' needs one row with id = 0"),
         )
@@ -874,7 +874,7 @@ impl SqlError {
         Self::catalogued(
             None,
             1210,
-            b"HY000",
+            *b"HY000",
             Kind::Client,
             "invalid increment for sequence: NEXT n VALUES needs n >= 1".to_owned(),
         )
@@ -886,7 +886,7 @@ impl SqlError {
         Self::catalogued(
             None,
             1205,
-            b"HY000",
+            *b"HY000",
             Kind::Timeout,
             format!("no id from sequence '{table}' within the deadline"),
         )
@@ -898,7 +898,7 @@ impl SqlError {
         Self::catalogued(
             None,
             1815,
-            b"HY000",
+            *b"HY000",
             Kind::Unavailable,
             format!("KeyspaceId {id} in keyspace {keyspace} didn't match any shards"),
         )
@@ -922,7 +922,7 @@ impl SqlError {
         Self::catalogued(
             Some("VT14002"),
             1105,
-            b"HY000",
+            *b"HY000",
             Kind::Unavailable,
             format!("no healthy primary for '{keyspace}/{shard}'"),
         )
@@ -934,7 +934,7 @@ impl SqlError {
         Self::catalogued(
             Some("VT14001"),
             1105,
-            b"HY000",
+            *b"HY000",
             Kind::Unavailable,
             format!("shard {shard} cannot be reached: {detail}"),
         )
@@ -946,7 +946,7 @@ impl SqlError {
         Self::catalogued(
             Some("VT14003"),
             1105,
-            b"HY000",
+            *b"HY000",
             Kind::Unavailable,
             format!("lost connection to shard {shard} during query"),
         )
@@ -958,7 +958,7 @@ impl SqlError {
         Self::catalogued(
             None,
             1203,
-            b"42000",
+            *b"42000",
             Kind::Limit,
             format!("no free connection to shard {shard} within the deadline"),
         )
@@ -970,7 +970,7 @@ impl SqlError {
         Self::catalogued(
             None,
             3024,
-            b"HY000",
+            *b"HY000",
             Kind::Timeout,
             "Query execution was interrupted, maximum statement execution time exceeded".to_owned(),
         )
@@ -994,7 +994,7 @@ impl SqlError {
         Self::catalogued(
             None,
             1104,
-            b"42000",
+            *b"42000",
             Kind::Limit,
             format!("{operator} needs more than {limit} bytes of memory; add a LIMIT or a condition"),
         )
@@ -1006,7 +1006,7 @@ impl SqlError {
         Self::catalogued(
             None,
             1815,
-            b"HY000",
+            *b"HY000",
             Kind::Upstream,
             format!("shard {shard} answered with other columns than the first shard"),
         )
@@ -1030,7 +1030,7 @@ impl SqlError {
         Self::catalogued(
             None,
             3948,
-            b"42000",
+            *b"42000",
             Kind::Client,
             "Loading local data is disabled; this must be enabled on both the client and server sides"
                 .to_owned(),
@@ -1049,7 +1049,7 @@ impl SqlError {
         Self::catalogued(
             None,
             1192,
-            b"HY000",
+            *b"HY000",
             Kind::Client,
             "Can't execute the given command because you have active locked tables or an active transaction"
                 .to_owned(),
