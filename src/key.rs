@@ -20,7 +20,7 @@ pub struct KeyRange {
 }
 
 /// Where a row or a statement goes inside a keyspace, before the shards are known.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Destination {
     /// Nowhere: the value maps to no row.
     None,
@@ -34,6 +34,14 @@ pub enum Destination {
     Any,
     /// The shard of this name.
     Shard(String),
+}
+
+// === impl KeyspaceId ===
+
+impl From<Vec<u8>> for KeyspaceId {
+    fn from(bytes: Vec<u8>) -> Self {
+        Self(bytes)
+    }
 }
 
 // === impl KeyRange ===

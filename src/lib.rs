@@ -3,6 +3,7 @@
 pub mod error;
 pub mod key;
 pub mod planner;
+pub mod session;
 pub mod sql;
 pub mod topology;
 pub mod value;

@@ -1,0 +1,188 @@
+//! Has this statement been planned before?
+//!
+//! The key is the statement's skeleton (its text with the literals taken out) and everything else
+//! that planning looks at: the selected target, the parts of sql_mode that change parsing, and the
+//! VSchema's epoch. A new VSchema therefore retires every older plan without a sweep; the cache
+//! drops them as they age out.
+
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use quick_cache::sync::Cache;
+use quick_cache::{Equivalent, Weighter};
+
+use super::target::Target;
+use crate::planner::Plan;
+
+/// What planning looks at besides the statement.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Scope {
+    /// The selected target.
+    pub target: Target,
+    /// `ANSI_QUOTES`: `"x"` is an identifier.
+    pub ansi_quotes: bool,
+    /// `NO_BACKSLASH_ESCAPES`: a backslash in a string is a backslash.
+    pub no_backslash_escapes: bool,
+    /// `PIPES_AS_CONCAT`: `||` is not OR.
+    pub pipes_as_concat: bool,
+    /// Whether literals were left in the text because the statement is prepared.
+    pub prepared: bool,
+    /// The VSchema that the plan is made on.
+    pub epoch: u64,
+}
+
+/// The plans of all sessions. Bounded by the bytes of its keys and an estimate of its plans.
+#[derive(Debug)]
+pub struct PlanCache {
+    cache: Cache<Key, Arc<Plan>, ByWeight>,
+    hits: AtomicU64,
+    misses: AtomicU64,
+    capacity: u64,
+}
+
+/// Numbers for metrics.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Statistics {
+    /// Lookups that found a plan.
+    pub hits: u64,
+    /// Lookups that found none.
+    pub misses: u64,
+    /// Plans in the cache.
+    pub length: u64,
+    /// Their estimated bytes.
+    pub size: u64,
+    /// The bound on `size`.
+    pub capacity: u64,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Key {
+    skeleton: Box<[u8]>,
+    scope: Scope,
+}
+
+/// A key that borrows, so that a hit allocates nothing.
+struct KeyRef<'a> {
+    skeleton: &'a [u8],
+    scope: &'a Scope,
+}
+
+#[derive(Debug, Clone)]
+struct ByWeight;
+
+/// What a plan is assumed to weigh beyond its key: the node, its templates and its names.
+const PLAN_WEIGHT: u64 = 1024;
+
+// === impl PlanCache ===
+
+impl PlanCache {
+    /// A cache of at most `capacity` bytes.
+    pub fn new(capacity: u64) -> Self {
+        let estimated = usize::try_from(capacity / (PLAN_WEIGHT * 2)).unwrap_or(usize::MAX);
+        Self {
+            cache: Cache::with_weighter(estimated, capacity, ByWeight),
+            hits: AtomicU64::new(0),
+            misses: AtomicU64::new(0),
+            capacity,
+        }
+    }
+
+    /// The plan of a skeleton in a scope.
+    pub fn get(&self, skeleton: &[u8], scope: &Scope) -> Option<Arc<Plan>> {
+        let plan = self.cache.get(&KeyRef { skeleton, scope });
+        let counter = if plan.is_some() { &self.hits } else { &self.misses };
+        counter.fetch_add(1, Ordering::Relaxed);
+        plan
+    }
+
+    /// Keeps a plan.
+    pub fn insert(&self, skeleton: &[u8], scope: &Scope, plan: Arc<Plan>) {
+        self.cache.insert(Key { skeleton: skeleton.into(), scope: scope.clone() }, plan);
+    }
+
+    /// Numbers for metrics.
+    pub fn statistics(&self) -> Statistics {
+        Statistics {
+            hits: self.hits.load(Ordering::Relaxed),
+            misses: self.misses.load(Ordering::Relaxed),
+            length: self.cache.len() as u64,
+            size: self.cache.weight(),
+            capacity: self.capacity,
+        }
+    }
+}
+
+// === impl Key ===
+
+impl Hash for Key {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        KeyRef { skeleton: &self.skeleton, scope: &self.scope }.hash(state);
+    }
+}
+
+impl Hash for KeyRef<'_> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.skeleton.hash(state);
+        self.scope.hash(state);
+    }
+}
+
+impl Equivalent<Key> for KeyRef<'_> {
+    fn equivalent(&self, key: &Key) -> bool {
+        *self.skeleton == *key.skeleton && *self.scope == key.scope
+    }
+}
+
+impl Weighter<Key, Arc<Plan>> for ByWeight {
+    fn weight(&self, key: &Key, _: &Arc<Plan>) -> u64 {
+        key.skeleton.len() as u64 + PLAN_WEIGHT
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::planner::{Node, SessionCommand, StatementKind};
+
+    fn scope(epoch: u64) -> Scope {
+        Scope {
+            target: Target::NONE,
+            ansi_quotes: false,
+            no_backslash_escapes: false,
+            pipes_as_concat: false,
+            prepared: false,
+            epoch,
+        }
+    }
+
+    fn plan() -> Arc<Plan> {
+        Arc::new(Plan {
+            kind: StatementKind::Other,
+            node: Node::Session(SessionCommand::Nothing),
+            tables: Vec::new(),
+            params: 0,
+            reads_session: false,
+        })
+    }
+
+    #[test]
+    fn a_plan_is_found_only_in_its_scope() {
+        let cache = PlanCache::new(1 << 20);
+        cache.insert(b"do \0i", &scope(1), plan());
+        assert!(cache.get(b"do \0i", &scope(1)).is_some());
+        assert!(cache.get(b"do \0i", &scope(2)).is_none());
+        assert!(cache.get(b"do \0s", &scope(1)).is_none());
+        let statistics = cache.statistics();
+        assert_eq!((statistics.hits, statistics.misses, statistics.length), (1, 2, 1));
+    }
+
+    #[test]
+    fn the_cache_keeps_to_its_capacity() {
+        let cache = PlanCache::new(64 * 1024);
+        for n in 0..10_000 {
+            cache.insert(format!("do {n}").as_bytes(), &scope(1), plan());
+        }
+        assert!(cache.statistics().size <= 64 * 1024);
+    }
+}
