@@ -2,6 +2,7 @@
 
 pub mod error;
 pub mod key;
+pub mod metrics;
 pub mod planner;
 pub mod session;
 pub mod sql;

@@ -1,0 +1,316 @@
+//! Which numbers does the gate publish, under which names, labels and buckets?
+//!
+//! Where Vitess's VTGate has a metric, the name, labels and buckets are its own (`vtgate_…`, so that
+//! dashboards keep working); everything else is `shardgate_…` and ends in its unit. One [`Metrics`]
+//! is made in `main` and passed down; nothing is global, so two gates can run in one process.
+
+mod guard;
+pub mod labels;
+mod query;
+mod register;
+mod tablet;
+
+use std::fmt;
+
+use prometheus::{Histogram, IntCounter, IntGauge, Registry, TextEncoder};
+
+pub use guard::GaugeGuard;
+pub use query::{ApiSeries, ExecutionSeries, PlanCacheMetrics, QueryMetrics};
+pub use tablet::{BackendMetrics, TabletLabels, TabletSeries};
+
+use register::{Register, SECONDS};
+
+/// Every metric of one gate.
+pub struct Metrics {
+    registry: Registry,
+    /// Client connections and logins.
+    pub frontend: FrontendMetrics,
+    /// Statements and transactions.
+    pub query: QueryMetrics,
+    /// Servers and pools.
+    pub backend: BackendMetrics,
+    /// Sequences.
+    pub sequence: SequenceMetrics,
+    /// Topology, VSchema and configuration.
+    pub control: ControlMetrics,
+}
+
+/// Client connections and logins.
+#[derive(Debug)]
+pub struct FrontendMetrics {
+    /// Connections open now.
+    pub connections: IntGauge,
+    /// Connections open now that have not logged in yet.
+    pub unauthenticated: IntGauge,
+    /// Connections accepted since the start.
+    pub accepted: IntCounter,
+    /// Connections refused: too many, or a login that failed.
+    pub refused: IntCounter,
+    /// Logins that took longer than a second.
+    pub slow: IntCounter,
+    /// Connections that use TLS.
+    pub tls: IntCounter,
+    /// Login time, in seconds. Largest bucket: 10 s.
+    pub connect_seconds: Histogram,
+    /// Time of one statement with its answer, in seconds. Largest bucket: 10 s.
+    pub query_seconds: Histogram,
+    /// Bytes received from clients.
+    pub bytes_in: IntCounter,
+    /// Bytes sent to clients.
+    pub bytes_out: IntCounter,
+    /// Commands received, whatever they were.
+    pub commands: IntCounter,
+    /// Connections closed because the client was idle for longer than `listen.idle_timeout`.
+    pub idle_closed: IntCounter,
+}
+
+/// Sequences.
+#[derive(Debug)]
+pub struct SequenceMetrics {
+    /// Values handed out.
+    pub values: IntCounter,
+    /// Blocks taken from sequence tables.
+    pub blocks: IntCounter,
+    /// Blocks that could not be taken.
+    pub block_failures: IntCounter,
+    /// Time to take a block, in seconds. Largest bucket: 10 s.
+    pub block_seconds: Histogram,
+}
+
+/// Topology, VSchema and configuration.
+#[derive(Debug)]
+pub struct ControlMetrics {
+    /// Topology versions put in use.
+    pub topology_loads: IntCounter,
+    /// Topology versions refused because they do not hold together; the last good one stays.
+    pub topology_failures: IntCounter,
+    /// VSchema versions put in use. The name is an accident of Vitess's name converter that
+    /// dashboards rely on.
+    pub vschema_loads: IntCounter,
+    /// VSchema versions refused; the last good one stays.
+    pub vschema_failures: IntCounter,
+    /// 1 while the last version of every file is in use, 0 while an older one has to be.
+    pub current: IntGauge,
+    /// Keyspaces served.
+    pub keyspaces: IntGauge,
+    /// Shards served.
+    pub shards: IntGauge,
+    /// Lines of the query log that were dropped because the writer was behind.
+    pub query_log_dropped: IntCounter,
+    uptime: IntGauge,
+}
+
+// === impl Metrics ===
+
+impl Metrics {
+    /// Makes and registers every metric.
+    ///
+    /// # Errors
+    /// Two metrics of one name, or a malformed name: a fault of this program, found by its tests.
+    pub fn new() -> prometheus::Result<Self> {
+        let registry = Registry::new();
+        let register = Register { registry: &registry };
+        let frontend = FrontendMetrics::new(&register)?;
+        let query = QueryMetrics::new(&register)?;
+        let backend = BackendMetrics::new(&register)?;
+        let sequence = SequenceMetrics::new(&register)?;
+        let control = ControlMetrics::new(&register)?;
+        Ok(Self { registry, frontend, query, backend, sequence, control })
+    }
+
+    /// Sets the uptime, in seconds; called when someone reads.
+    pub fn set_uptime(&self, uptime: std::time::Duration) {
+        self.control.uptime.set(i64::try_from(uptime.as_secs()).unwrap_or(i64::MAX));
+    }
+
+    /// Everything, in Prometheus's text format 0.0.4.
+    ///
+    /// # Errors
+    /// A metric that cannot be written as text: a fault of this program.
+    pub fn text(&self) -> prometheus::Result<String> {
+        let mut text = String::with_capacity(32 * 1024);
+        TextEncoder::new().encode_utf8(&self.registry.gather(), &mut text)?;
+        Ok(text)
+    }
+
+    /// Everything as one JSON object, for `/debug/vars`: counters and gauges as numbers, histograms
+    /// as their count and sum; labelled ones as an object from the label values, joined by dots.
+    #[must_use]
+    pub fn json(&self) -> serde_json::Value {
+        let mut all = serde_json::Map::new();
+        for family in self.registry.gather() {
+            let mut labelled = serde_json::Map::new();
+            let mut plain = None;
+            for metric in family.get_metric() {
+                let value = match family.get_field_type() {
+                    prometheus::proto::MetricType::COUNTER => number(metric.get_counter().get_value()),
+                    prometheus::proto::MetricType::HISTOGRAM => {
+                        let histogram = metric.get_histogram();
+                        serde_json::json!({
+                            "Count": histogram.get_sample_count(),
+                            "Sum": histogram.get_sample_sum(),
+                        })
+                    }
+                    _ => number(metric.get_gauge().get_value()),
+                };
+                let labels: Vec<_> = metric.get_label().iter().map(|pair| pair.value()).collect();
+                if labels.is_empty() {
+                    plain = Some(value);
+                } else {
+                    labelled.insert(labels.join("."), value);
+                }
+            }
+            all.insert(family.name().to_owned(), plain.unwrap_or(serde_json::Value::Object(labelled)));
+        }
+        serde_json::Value::Object(all)
+    }
+}
+
+impl fmt::Debug for Metrics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Metrics")
+    }
+}
+
+/// Whole numbers as JSON integers, as Go's expvar prints them.
+fn number(value: f64) -> serde_json::Value {
+    // 2^53: above it a double is no exact integer any more.
+    if value.fract() == 0.0 && value.abs() < 9_007_199_254_740_992.0 {
+        #[expect(clippy::cast_possible_truncation, reason = "an integer below 2^53, tested above")]
+        let whole = value as i64;
+        whole.into()
+    } else {
+        value.into()
+    }
+}
+
+// === impl FrontendMetrics ===
+
+impl FrontendMetrics {
+    fn new(register: &Register<'_>) -> prometheus::Result<Self> {
+        let timings =
+            register.histograms("vtgate_mysql_server_timings", "MySQL server timings", &["operation"])?;
+        Ok(Self {
+            connections: register.gauge("vtgate_mysql_server_conn_count", "Client connections open")?,
+            unauthenticated: register.gauge(
+                "vtgate_mysql_server_conn_count_unauthenticated",
+                "Client connections that have not logged in",
+            )?,
+            accepted: register.counter("vtgate_mysql_server_conn_accepted", "Client connections accepted")?,
+            refused: register.counter("vtgate_mysql_server_conn_refused", "Client connections refused")?,
+            slow: register.counter("vtgate_mysql_server_conn_slow", "Logins that took over a second")?,
+            tls: register.counter("shardgate_client_tls_connections_total", "Client connections with TLS")?,
+            connect_seconds: timings.with_label_values(&["Connect"]),
+            query_seconds: timings.with_label_values(&["Query"]),
+            bytes_in: register.counter("shardgate_client_received_bytes_total", "Bytes from clients")?,
+            bytes_out: register.counter("shardgate_client_sent_bytes_total", "Bytes to clients")?,
+            commands: register.counter("shardgate_client_commands_total", "Commands from clients")?,
+            idle_closed: register
+                .counter("shardgate_client_idle_closed_total", "Client connections closed for idleness")?,
+        })
+    }
+}
+
+// === impl SequenceMetrics ===
+
+impl SequenceMetrics {
+    fn new(register: &Register<'_>) -> prometheus::Result<Self> {
+        Ok(Self {
+            values: register.counter("shardgate_sequence_values_total", "Sequence values handed out")?,
+            blocks: register.counter("shardgate_sequence_blocks_total", "Sequence blocks taken")?,
+            block_failures: register
+                .counter("shardgate_sequence_block_failures_total", "Sequence blocks that failed")?,
+            block_seconds: register.histogram(
+                "shardgate_sequence_block_seconds",
+                "Time to take a sequence block",
+                &SECONDS,
+            )?,
+        })
+    }
+}
+
+// === impl ControlMetrics ===
+
+impl ControlMetrics {
+    fn new(register: &Register<'_>) -> prometheus::Result<Self> {
+        let vschema = register.counters("vtgate_vtgatevschema_counts", "VSchema changes", &["changes"])?;
+        Ok(Self {
+            topology_loads: register.counter("shardgate_topology_loads_total", "Topologies put in use")?,
+            topology_failures: register.counter(
+                "shardgate_topology_failures_total",
+                "Topologies refused; the last good one stays",
+            )?,
+            vschema_loads: vschema.with_label_values(&["Reload"]),
+            vschema_failures: vschema.with_label_values(&["WatchError"]),
+            current: register.gauge("shardgate_topology_current", "1 while the newest files are in use")?,
+            keyspaces: register.gauge("shardgate_keyspaces", "Keyspaces served")?,
+            shards: register.gauge("shardgate_shards", "Shards served")?,
+            query_log_dropped: register
+                .counter("shardgate_query_log_dropped_total", "Query log lines dropped")?,
+            uptime: register.gauge("vtgate_uptime", "Seconds since the start")?,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::labels::{CloseReason, CommitMode, Operation, ShardSpread, TransactionEnd, WarningKind};
+    use super::*;
+
+    #[test]
+    fn names_and_labels_are_those_of_vtgate() {
+        let metrics = Metrics::new().unwrap();
+        let api = metrics.query.api(Operation::Execute, "service", "primary");
+        api.seconds.observe(0.002);
+        api.rows_returned.inc_by(3);
+        api.failed(1062);
+        metrics.query.execution("SELECT", "Scatter", "PRIMARY").executions.inc();
+        metrics.query.transaction_ended(ShardSpread::Cross, TransactionEnd::Commit);
+        metrics.query.commit_seconds(CommitMode::Multi).observe(0.1);
+        metrics.query.warned(WarningKind::NonAtomicCommit);
+        let text = metrics.text().unwrap();
+        for line in [
+            r#"vtgate_api_bucket{db_type="primary",keyspace="service",operation="Execute",le="0.005"} 1"#,
+            r#"vtgate_api_error_counts{code="1062",db_type="primary",keyspace="service",operation="Execute"} 1"#,
+            r#"vtgate_api_rows_returned{db_type="primary",keyspace="service",operation="Execute"} 3"#,
+            r#"vtgate_query_executions{plan="Scatter",query="SELECT",tablet="PRIMARY"} 1"#,
+            r#"vtgate_transactions_processed{shard="Cross",type="Commit"} 1"#,
+            r#"vtgate_commit_mode_timings_count{mode="Multi"} 1"#,
+            r#"vtgate_warnings{type="NonAtomicCommit"} 1"#,
+            r#"vtgate_vtgatevschema_counts{changes="Reload"} 0"#,
+            "vtgate_query_plan_cache_hits 0",
+            "vtgate_mysql_server_conn_count 0",
+        ] {
+            assert!(text.lines().any(|have| have == line), "no line {line} in:\n{text}");
+        }
+    }
+
+    #[test]
+    fn pools_carry_the_tablet_alias() {
+        let metrics = Metrics::new().unwrap();
+        let labels =
+            TabletLabels { keyspace: "ks", shard: "-80", db_type: "primary", alias: "zone1-0000000100" };
+        let pool = metrics.backend.tablet(labels);
+        pool.closed(CloseReason::Idle).inc();
+        // The same server again: the same series.
+        metrics.backend.tablet(labels).opened.inc_by(2);
+        pool.opened.inc();
+        let text = metrics.text().unwrap();
+        for line in [
+            r#"shardgate_pool_opened_total{db_type="primary",keyspace="ks",shard_name="-80",tablet_alias="zone1-0000000100"} 3"#,
+            r#"shardgate_pool_closed_total{db_type="primary",keyspace="ks",reason="idle",shard_name="-80",tablet_alias="zone1-0000000100"} 1"#,
+        ] {
+            assert!(text.lines().any(|have| have == line), "no line {line} in:\n{text}");
+        }
+    }
+
+    #[test]
+    fn vars_are_numbers_and_objects() {
+        let metrics = Metrics::new().unwrap();
+        metrics.frontend.accepted.inc_by(7);
+        metrics.query.warned(WarningKind::ResultsExceeded);
+        let vars = metrics.json();
+        assert_eq!(vars["vtgate_mysql_server_conn_accepted"], 7);
+        assert_eq!(vars["vtgate_warnings"]["ResultsExceeded"], 1);
+    }
+}
