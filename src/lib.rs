@@ -5,6 +5,7 @@ pub mod key;
 pub mod metrics;
 pub mod planner;
 pub mod session;
+pub mod protocol;
 pub mod sql;
 pub mod topology;
 pub mod value;
