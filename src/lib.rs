@@ -1,5 +1,6 @@
 //! shardgate: one MySQL port over many shards.
 
+pub mod config;
 pub mod error;
 pub mod key;
 pub mod metrics;

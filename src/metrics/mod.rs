@@ -153,7 +153,8 @@ impl Metrics {
                     }
                     _ => number(metric.get_gauge().get_value()),
                 };
-                let labels: Vec<_> = metric.get_label().iter().map(|pair| pair.value()).collect();
+                let labels: Vec<_> =
+                    metric.get_label().iter().map(prometheus::proto::LabelPair::value).collect();
                 if labels.is_empty() {
                     plain = Some(value);
                 } else {

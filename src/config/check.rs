@@ -1,0 +1,98 @@
+//! Do the values of a configuration fit together?
+
+use std::net::SocketAddr;
+
+use super::{ByteSize, Config};
+
+impl Config {
+    /// Adds every fault that concerns more than one key, or a range.
+    pub(super) fn check(&self, faults: &mut Vec<String>) {
+        let mut require = |holds: bool, fault: &str| {
+            if !holds {
+                faults.push(fault.to_owned());
+            }
+        };
+        let listen = &self.listen;
+        require(
+            listen.address.is_some() || listen.socket.is_some(),
+            "listen: neither address nor socket is set",
+        );
+        require(
+            listen.tls_cert.is_some() == listen.tls_key.is_some(),
+            "listen.tls_cert and listen.tls_key must be set together",
+        );
+        require(
+            !listen.proxy_protocol,
+            "listen.proxy_protocol: the PROXY protocol is not supported by this version",
+        );
+        // The bounds that MySQL has for the variable of this name.
+        require(
+            (ByteSize(1 << 10)..=ByteSize(1 << 30)).contains(&listen.max_allowed_packet),
+            "listen.max_allowed_packet must be between 1KiB and 1GiB",
+        );
+        require(listen.max_connections > 0, "listen.max_connections must be at least 1");
+        require(self.topology.path.is_some(), "topology.path is not set");
+        require(!self.topology.cell.is_empty(), "topology.cell is empty");
+        require(!self.topology.poll_interval.is_zero(), "topology.poll_interval must not be zero");
+        require(
+            self.users.static_file.is_some() || self.users.allow_any,
+            "users: nobody could log in; set static_file (or allow_any, for development)",
+        );
+        require(
+            self.users.static_file.is_none() || !self.users.allow_any,
+            "users.static_file and users.allow_any exclude each other",
+        );
+        let backend = &self.backend;
+        require(
+            backend.password.is_none() || backend.password_file.is_none(),
+            "backend.password and backend.password_file exclude each other",
+        );
+        require(backend.pool_size > 0, "backend.pool_size must be at least 1");
+        require(!backend.connect_timeout.is_zero(), "backend.connect_timeout must not be zero");
+        require(!backend.health_interval.is_zero(), "backend.health_interval must not be zero");
+        require(
+            backend.tls_ca.is_some()
+                || !matches!(backend.tls, super::BackendTls::VerifyCa | super::BackendTls::VerifyIdentity),
+            "backend.tls needs backend.tls_ca to verify the servers' certificates",
+        );
+        require(
+            (ByteSize(4 << 10)..=ByteSize::mib(16)).contains(&self.limits.stream_buffer),
+            "limits.stream_buffer must be between 4KiB and 16MiB",
+        );
+        for (key, address) in [("listen.address", &listen.address), ("http.address", &self.http.address)] {
+            if let Some(address) = address
+                && address.parse::<SocketAddr>().is_err()
+            {
+                faults.push(format!(
+                    "{key}: \"{address}\" is not an address with a port, like \"0.0.0.0:15306\""
+                ));
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn contradictions_are_told_together() {
+        let text = "[listen]\naddress = 'localhost'\ntls_cert = 'a'\nproxy_protocol = true\nmax_allowed_packet = '1B'\n\
+                    [backend]\npool_size = 0\npassword = 'a'\npassword_file = 'b'\ntls = 'verify-ca'\n";
+        let faults = Config::parse(text).unwrap_err().faults;
+        assert_eq!(
+            faults,
+            [
+                "listen.tls_cert and listen.tls_key must be set together",
+                "listen.proxy_protocol: the PROXY protocol is not supported by this version",
+                "listen.max_allowed_packet must be between 1KiB and 1GiB",
+                "topology.path is not set",
+                "users: nobody could log in; set static_file (or allow_any, for development)",
+                "backend.password and backend.password_file exclude each other",
+                "backend.pool_size must be at least 1",
+                "backend.tls needs backend.tls_ca to verify the servers' certificates",
+                "listen.address: \"localhost\" is not an address with a port, like \"0.0.0.0:15306\"",
+            ]
+        );
+    }
+}

@@ -1,0 +1,266 @@
+//! What can an operator set, in which units, and with which defaults?
+//!
+//! The file is TOML. Every key is a field below; its comment is also its line in the sample file
+//! ([`Config::sample`]). Times and sizes carry their unit; an unknown key is an error that names the
+//! nearest known one; every fault of a file is reported at once, not only the first.
+
+mod check;
+mod load;
+mod unit;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+pub use load::ConfigError;
+pub use unit::{ByteSize, Secret, parse_bytes, parse_duration};
+
+use load::groups;
+use unit::Word;
+
+groups! {
+    /// Everything that an operator can set.
+    pub struct Config;
+
+    /// Where MySQL clients connect.
+    listen: Listen {
+        /// Address and port for MySQL clients; "off" to listen on the socket only.
+        address: Option<String> = Some("0.0.0.0:15306".into()),
+        /// A unix socket beside the port.
+        socket: Option<PathBuf> = None,
+        /// The server version that clients are told, "8.4.6-shardgate" for instance; "off" takes
+        /// the lowest version among the servers.
+        server_version: Option<String> = None,
+        /// The server's certificate chain, PEM; "off" makes a self-signed one at the start.
+        tls_cert: Option<PathBuf> = None,
+        /// The private key of tls_cert, PEM.
+        tls_key: Option<PathBuf> = None,
+        /// Authorities whose client certificates are accepted, PEM; when set, every TLS client
+        /// must show one.
+        tls_client_ca: Option<PathBuf> = None,
+        /// Whether logins without TLS are refused (unix sockets excepted).
+        tls_require: bool = false,
+        /// Whether a load balancer in front sends the PROXY protocol.
+        proxy_protocol: bool = false,
+        /// How long a client may take to log in.
+        login_timeout: Duration = Duration::from_secs(10),
+        /// How long a client may be silent before its connection is closed; wait_timeout of a
+        /// session overrides it.
+        idle_timeout: Option<Duration> = Some(Duration::from_secs(28_800)),
+        /// How long a client may take to accept more of an answer before its connection is closed.
+        write_timeout: Duration = Duration::from_secs(60),
+        /// The largest packet from a client.
+        max_allowed_packet: ByteSize = ByteSize::mib(64),
+        /// Client connections at a time; the next one gets error 1040.
+        max_connections: u32 = 10_000,
+    }
+
+    /// Metrics, health and debugging over HTTP.
+    http: Http {
+        /// Address and port; "off" for none. There is no login: keep it off public networks.
+        address: Option<String> = Some("127.0.0.1:16000".into()),
+    }
+
+    /// Where the list of keyspaces, shards and servers comes from.
+    topology: Topology {
+        /// "file" ("etcd" is not supported by this version).
+        kind: TopologyKind = TopologyKind::File,
+        /// The topology file (TOML), for kind = "file". It is read again when it changes.
+        path: Option<PathBuf> = None,
+        /// The cell (availability zone) of this gate.
+        cell: String = "zone1".into(),
+        /// How often the topology file and the VSchema files are looked at for changes.
+        poll_interval: Duration = Duration::from_millis(500),
+    }
+
+    /// Who may log in.
+    users: Users {
+        /// Users and passwords, in the format of Vitess's static authentication file (JSON).
+        static_file: Option<PathBuf> = None,
+        /// Whether any user with any password may log in. For development only.
+        allow_any: bool = false,
+    }
+
+    /// How the gate talks to the MySQL servers.
+    backend: Backend {
+        /// The user that the gate logs in as on every server.
+        user: String = "shardgate".into(),
+        /// Its password.
+        password: Option<Secret> = None,
+        /// A file that holds the password (a newline at its end is ignored).
+        password_file: Option<PathBuf> = None,
+        /// "off", "preferred", "required" (no check of the certificate), "verify-ca" or
+        /// "verify-identity".
+        tls: BackendTls = BackendTls::Off,
+        /// Authorities that the servers' certificates are checked against, PEM.
+        tls_ca: Option<PathBuf> = None,
+        /// Connections per server.
+        pool_size: u32 = 200,
+        /// How long a query may wait for a connection.
+        queue_timeout: Duration = Duration::from_secs(10),
+        /// Queries that may wait for a connection per server; the next one fails at once.
+        queue_limit: u32 = 5_000,
+        /// How long dialling and logging in may take together.
+        connect_timeout: Duration = Duration::from_secs(5),
+        /// How long an unused connection is kept.
+        idle_timeout: Option<Duration> = Some(Duration::from_secs(1_800)),
+        /// How old a connection may become.
+        max_lifetime: Option<Duration> = Some(Duration::from_secs(3_600)),
+        /// How long one statement may take on a shard; max_execution_time of a session and
+        /// QUERY_TIMEOUT_MS directives override it.
+        query_timeout: Option<Duration> = None,
+        /// How long making a used connection clean may take before it is closed instead.
+        reset_timeout: Duration = Duration::from_secs(5),
+        /// How often an idle server is asked whether it is there.
+        health_interval: Duration = Duration::from_secs(1),
+    }
+
+    /// Transactions that touch more than one shard.
+    transaction: Transaction {
+        /// "single" refuses them, "multi" commits shard after shard ("twopc" is not supported by
+        /// this version).
+        mode: TransactionMode = TransactionMode::Multi,
+        /// How long a transaction may stay idle before it is rolled back.
+        idle_timeout: Option<Duration> = None,
+    }
+
+    /// What one query or one session may use.
+    limits: Limits {
+        /// Rows that one query may hold at the gate, for sorts and groups that cannot stream.
+        max_memory_rows: u32 = 300_000,
+        /// Bytes that one query may hold at the gate.
+        max_memory: ByteSize = ByteSize::mib(256),
+        /// Rows held at the gate from which on a warning is counted.
+        warn_memory_rows: u32 = 30_000,
+        /// Bytes of answer that are collected before they are sent.
+        stream_buffer: ByteSize = ByteSize(32 << 10),
+        /// Bytes of cached plans.
+        plan_cache: ByteSize = ByteSize::mib(32),
+        /// Prepared statements of one session.
+        max_prepared_statements: u32 = 16_382,
+        /// Whether queries that would go to all shards are refused.
+        no_scatter: bool = false,
+        /// Whether clients may kill each other's connections and queries.
+        allow_kill: bool = true,
+    }
+
+    /// What is written down.
+    log: Log {
+        /// "text" or "json".
+        format: LogFormat = LogFormat::Text,
+        /// "error", "warn", "info", "debug", "trace", or a filter such as
+        /// "info,shardgate::backend=debug".
+        level: String = "info".into(),
+        /// A file for the query log; "-" is standard output, "off" is none.
+        query_log: Option<PathBuf> = None,
+        /// "text" (tab-separated) or "json", one statement a line.
+        query_log_format: LogFormat = LogFormat::Text,
+        /// "all" or "error".
+        query_log_mode: QueryLogMode = QueryLogMode::All,
+        /// Only statements that took at least this long.
+        query_log_slow: Option<Duration> = None,
+        /// Which part of the statements is logged, 0.0 to 1.0; errors always are.
+        query_log_sample: f64 = 1.0,
+        /// Whether values stay out of the query log.
+        query_log_redact: bool = true,
+    }
+
+    /// How the gate stops.
+    shutdown: Shutdown {
+        /// How long new clients are still served after the signal, while /readyz already says no.
+        lame_duck: Duration = Duration::from_millis(50),
+        /// How long open transactions may go on after that.
+        grace: Duration = Duration::from_secs(10),
+        /// How long killing queries and rolling back may take after that.
+        hard: Duration = Duration::from_secs(5),
+    }
+}
+
+/// Where the topology comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TopologyKind {
+    /// One file.
+    File,
+    /// etcd v3.
+    Etcd,
+}
+
+/// TLS to the servers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BackendTls {
+    /// Never.
+    Off,
+    /// When the server offers it; certificates are not checked.
+    Preferred,
+    /// Always; certificates are not checked.
+    Required,
+    /// Always; the certificate must come from `tls_ca`.
+    VerifyCa,
+    /// Always; the certificate must come from `tls_ca` and name the host.
+    VerifyIdentity,
+}
+
+/// Vitess's `--transaction-mode`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TransactionMode {
+    /// One shard per transaction.
+    Single,
+    /// Several shards, committed one after the other.
+    Multi,
+    /// Two-phase commit.
+    TwoPc,
+}
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// For machines.
+    Json,
+}
+
+/// Which statements the query log holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum QueryLogMode {
+    /// All of them.
+    All,
+    /// Those that failed.
+    Error,
+}
+
+// === impl Word for … ===
+
+impl Word for TopologyKind {
+    const WORDS: &'static [(&'static str, Self)] = &[("file", Self::File), ("etcd", Self::Etcd)];
+
+    fn refused(self) -> Option<&'static str> {
+        (self == Self::Etcd).then_some("is not supported by this version; use \"file\"")
+    }
+}
+
+impl Word for BackendTls {
+    const WORDS: &'static [(&'static str, Self)] = &[
+        ("off", Self::Off),
+        ("preferred", Self::Preferred),
+        ("required", Self::Required),
+        ("verify-ca", Self::VerifyCa),
+        ("verify-identity", Self::VerifyIdentity),
+    ];
+}
+
+impl Word for TransactionMode {
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("single", Self::Single), ("multi", Self::Multi), ("twopc", Self::TwoPc)];
+
+    fn refused(self) -> Option<&'static str> {
+        (self == Self::TwoPc).then_some("is not supported by this version; use \"single\" or \"multi\"")
+    }
+}
+
+impl Word for LogFormat {
+    const WORDS: &'static [(&'static str, Self)] = &[("text", Self::Text), ("json", Self::Json)];
+}
+
+impl Word for QueryLogMode {
+    const WORDS: &'static [(&'static str, Self)] = &[("all", Self::All), ("error", Self::Error)];
+}
