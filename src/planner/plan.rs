@@ -133,8 +133,9 @@ pub struct Route {
 pub struct KeyColumn {
     /// Zero-based index of the column.
     pub column: usize,
-    /// Index of the column with `weight_string(…)` of it, for character columns. The executor uses
-    /// it only where the column's type needs it.
+    /// Index of the helper column `concat(cast(collation(c) as binary), ':', weight_string(c))` of it, for character
+    /// columns: the collation says how weights are padded, and a result does not carry it elsewhere.
+    /// The executor uses it only where the column's type needs it.
     pub weight: Option<usize>,
 }
 
@@ -176,12 +177,12 @@ pub enum AggregateFunction {
     Sum,
     /// MIN, with the helper for character columns.
     Min {
-        /// Index of `weight_string(min(…))`.
+        /// Index of `concat(cast(collation(min(…)) as binary), ':', weight_string(min(…)))`.
         weight: Option<usize>,
     },
     /// MAX, with the helper for character columns.
     Max {
-        /// Index of `weight_string(max(…))`.
+        /// Index of `concat(cast(collation(max(…)) as binary), ':', weight_string(max(…)))`.
         weight: Option<usize>,
     },
     /// AVG: the shards also send SUM and COUNT; the column's own definition gives type and scale.
