@@ -328,7 +328,8 @@ fn pem_of(der: &[u8]) -> String {
     let mut pem = String::from("-----BEGIN PUBLIC KEY-----\n");
     for line in der.chunks(48) {
         for group in line.chunks(3) {
-            let bits = group.iter().fold(0_u32, |bits, byte| bits << 8 | u32::from(*byte)) << (8 * (3 - group.len()));
+            let bits = group.iter().fold(0_u32, |bits, byte| bits << 8 | u32::from(*byte))
+                << (8 * (3 - group.len()));
             for position in 0..4 {
                 let digit = usize::try_from(bits >> (18 - 6 * position) & 0x3f).unwrap_or(0);
                 pem.push(if position <= group.len() { char::from(ALPHABET[digit]) } else { '=' });
@@ -385,7 +386,8 @@ mod tests {
         let pair = RsaKeyPair::generate().unwrap();
         assert!(pair.public_pem().lines().all(|line| line.len() <= 64));
         let pem = pair.public_pem().as_bytes();
-        for password in [&b"pw"[..], b"", "Zürich 😀 and longer than the nonce is".as_bytes(), &[b'x'; 213]] {
+        for password in [&b"pw"[..], b"", "Zürich 😀 and longer than the nonce is".as_bytes(), &[b'x'; 213]]
+        {
             let sent = encrypt_password_rsa(password, &NONCE, pem).unwrap();
             assert_eq!(sent.len(), 256);
             assert_eq!(pair.decrypt_password(&sent, &NONCE).unwrap(), password);

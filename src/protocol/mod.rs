@@ -12,11 +12,15 @@
 //! - [`wire`]: the basic types, length-encoded integers and strings
 //! - [`capability`]: capability and status flags
 //! - [`response`]: OK, EOF, ERR, session-track blocks, and the one test for the end of rows
+//! - [`greeting`], [`auth`], [`command`]: the login, and what a client asks for
 //! - [`column`], [`row`], [`statement`]: result sets and prepared statements
 //! - [`reader`]: the state machine that follows one response
 //! - [`charset`]: what a collation id means
 
+pub mod auth;
 pub mod capability;
+pub mod command;
+pub mod greeting;
 pub mod packet;
 pub mod response;
 pub mod wire;
