@@ -9,6 +9,8 @@ use std::sync::Arc;
 
 use crate::key::KeyRange;
 
+pub use crate::key::TabletType;
+
 /// The whole topology at one moment.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Snapshot {
@@ -36,17 +38,6 @@ pub struct Shard {
     pub range: KeyRange,
     /// Its servers.
     pub tablets: Vec<Arc<Tablet>>,
-}
-
-/// What a server does for its shard. The words are Vitess's tablet types.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum TabletType {
-    /// Takes writes.
-    Primary,
-    /// Serves reads, may be promoted.
-    Replica,
-    /// Serves reads, is never promoted.
-    Rdonly,
 }
 
 /// `zone1-0000000101`: a server's stable name in alerts and metrics.
@@ -93,18 +84,6 @@ pub struct Tablet {
 impl fmt::Display for TabletAlias {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}-{:010}", self.cell, self.uid)
-    }
-}
-
-impl TabletType {
-    /// The word as in `USE ks@replica` and in metrics.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Primary => "primary",
-            Self::Replica => "replica",
-            Self::Rdonly => "rdonly",
-        }
     }
 }
 
