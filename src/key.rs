@@ -84,20 +84,28 @@ impl KeyspaceId {
     /// The id with these bytes.
     #[must_use]
     pub fn new(id: &[u8]) -> Self {
-        match u8::try_from(id.len()) {
-            Ok(len) if id.len() <= INLINE => {
-                let mut bytes = [0; INLINE];
-                bytes[..id.len()].copy_from_slice(id);
-                Self(Repr::Inline { len, bytes })
-            }
-            _ => Self(Repr::Heap(id.into())),
-        }
+        Self::of_parts(id, &[])
     }
 
     /// The id of a number: eight bytes, big-endian.
     #[must_use]
     pub fn from_u64(number: u64) -> Self {
         Self::new(&number.to_be_bytes())
+    }
+
+    /// The id that begins with `head` and goes on with `tail`.
+    #[must_use]
+    pub fn of_parts(head: &[u8], tail: &[u8]) -> Self {
+        let len = head.len() + tail.len();
+        match u8::try_from(len) {
+            Ok(short) if len <= INLINE => {
+                let mut bytes = [0; INLINE];
+                bytes[..head.len()].copy_from_slice(head);
+                bytes[head.len()..len].copy_from_slice(tail);
+                Self(Repr::Inline { len: short, bytes })
+            }
+            _ => Self(Repr::Heap([head, tail].concat().into())),
+        }
     }
 
     /// The id's bytes.
@@ -274,7 +282,6 @@ pub fn validate_shards<S: AsRef<str>>(names: &[S]) -> Result<Vec<usize>, TilingE
 #[must_use]
 pub fn shard_names(count: usize) -> Option<Vec<String>> {
     let (space, width) = match count {
-        0 => return None,
         1..=256 => (256, 2),
         257..=65536 => (65536, 4),
         _ => return None,
