@@ -15,6 +15,7 @@ pub use load::ConfigError;
 pub use unit::{ByteSize, Secret, parse_bytes, parse_duration};
 
 use load::groups;
+pub(crate) use load::{not_toml, unknown};
 use unit::Word;
 
 groups! {

@@ -3,6 +3,8 @@
 //! A [`Snapshot`] is immutable; a change of the topology makes a new one. A query works to its end
 //! on the snapshot that it began with.
 
+pub mod file;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
