@@ -22,7 +22,7 @@
 //!
 //! Every fault is told at once, each with the place where it is.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -52,7 +52,7 @@ pub struct TopologyFaults(pub Vec<String>);
 struct Reader {
     cells: BTreeSet<String>,
     aliases: BTreeSet<TabletAlias>,
-    places: BTreeMap<(Address, Arc<str>), TabletAlias>,
+    places: HashMap<(Address, Arc<str>), TabletAlias>,
     faults: Vec<String>,
 }
 
@@ -75,7 +75,7 @@ impl TopologyFile {
         let mut reader = Reader {
             cells: BTreeSet::new(),
             aliases: BTreeSet::new(),
-            places: BTreeMap::new(),
+            places: HashMap::new(),
             faults: Vec::new(),
         };
         reader.only(&root, &["cells", "keyspaces", "routing_rules"]);
@@ -151,7 +151,8 @@ impl Reader {
         self.only(section, &["name", "servers"]);
         let name: Arc<str> = self.required(section, "name")?.into();
         let section = Section { place: format!("shard {keyspace}/{name}"), table: section.table };
-        let range = KeyRange::parse(&name).map_err(|why| self.fault(format!("{}: {why}", section.place))).ok()?;
+        let range =
+            KeyRange::parse(&name).map_err(|why| self.fault(format!("{}: {why}", section.place))).ok()?;
         let mut tablets: Vec<Arc<Tablet>> = Vec::new();
         for server in self.list(&section, "servers") {
             if let Some(tablet) = self.server(keyspace, &name, &server) {
@@ -179,19 +180,30 @@ impl Reader {
         if let Some(other) = self.places.insert((address.clone(), Arc::clone(&schema)), alias.clone()) {
             self.fault(format!("{}: server {other} has the same address and schema", section.place));
         }
-        Some(Tablet { alias, keyspace: Arc::clone(keyspace), shard: Arc::clone(shard), kind, address, schema })
+        Some(Tablet {
+            alias,
+            keyspace: Arc::clone(keyspace),
+            shard: Arc::clone(shard),
+            kind,
+            address,
+            schema,
+        })
     }
 
     fn address(&mut self, section: &Section<'_>) -> Option<Address> {
         let (host, socket) = (self.string(section, "host"), self.string(section, "socket"));
         let port = match section.table.get("port") {
             None => Some(3306),
-            Some(value) => value.as_integer().and_then(|port| u16::try_from(port).ok()).filter(|port| *port != 0),
+            Some(value) => {
+                value.as_integer().and_then(|port| u16::try_from(port).ok()).filter(|port| *port != 0)
+            }
         };
         let place = &section.place;
         let fault = match (host, socket, port) {
             (Some(host), None, Some(port)) => return Some(Address::Tcp { host, port }),
-            (None, Some(path), _) if !section.table.contains_key("port") => return Some(Address::Unix(path.into())),
+            (None, Some(path), _) if !section.table.contains_key("port") => {
+                return Some(Address::Unix(path.into()));
+            }
             (_, _, None) => format!("{place}: port must be a number from 1 to 65535"),
             (None, None, _) => format!("{place}: there is neither host nor socket"),
             _ => format!("{place}: socket excludes host and port"),
@@ -228,7 +240,8 @@ impl Reader {
 
     fn only(&mut self, section: &Section<'_>, known: &[&str]) {
         for key in section.table.keys().filter(|key| !known.contains(&key.as_str())) {
-            let full = if section.place.is_empty() { key.clone() } else { format!("{key} in {}", section.place) };
+            let full =
+                if section.place.is_empty() { key.clone() } else { format!("{key} in {}", section.place) };
             self.fault(unknown("key", &full, key, known));
         }
     }
@@ -238,7 +251,8 @@ impl Reader {
         match value.as_str() {
             Some(text) if !text.is_empty() => Some(text.to_owned()),
             _ => {
-                let place = if section.place.is_empty() { String::new() } else { format!("{}: ", section.place) };
+                let place =
+                    if section.place.is_empty() { String::new() } else { format!("{}: ", section.place) };
                 self.fault(format!("{place}{key} must be a string that is not empty"));
                 None
             }
@@ -255,8 +269,11 @@ impl Reader {
     /// The tables of a list that must not be empty.
     fn list<'a>(&mut self, section: &Section<'a>, key: &str) -> Vec<Section<'a>> {
         let place = &section.place;
-        let tables: Option<Vec<&Table>> =
-            section.table.get(key).and_then(Value::as_array).and_then(|all| all.iter().map(Value::as_table).collect());
+        let tables: Option<Vec<&Table>> = section
+            .table
+            .get(key)
+            .and_then(Value::as_array)
+            .and_then(|all| all.iter().map(Value::as_table).collect());
         match tables {
             Some(tables) if !tables.is_empty() => tables
                 .into_iter()
@@ -347,8 +364,12 @@ mod tests {
     #[test]
     fn what_is_missing_is_named() {
         assert_eq!(faults(""), ["there is no keyspace: write [keyspaces.NAME]"]);
-        assert_eq!(faults("[keyspaces.a]"), ["keyspaces.a: there are no shards", "keyspaces.a: no shard in keyspace"]);
-        let text = "[[keyspaces.a.shards]]\nname = '0'\nservers = [{alias = 'x'}, {alias = 'z-1', role = 'boss'}]";
+        assert_eq!(
+            faults("[keyspaces.a]"),
+            ["keyspaces.a: there are no shards", "keyspaces.a: no shard in keyspace"]
+        );
+        let text =
+            "[[keyspaces.a.shards]]\nname = '0'\nservers = [{alias = 'x'}, {alias = 'z-1', role = 'boss'}]";
         assert_eq!(
             faults(text),
             [
