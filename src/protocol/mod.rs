@@ -13,16 +13,22 @@
 //! - [`capability`]: capability and status flags
 //! - [`response`]: OK, EOF, ERR, session-track blocks, and the one test for the end of rows
 //! - [`greeting`], [`auth`], [`command`]: the login, and what a client asks for
-//! - [`column`], [`row`], [`statement`]: result sets and prepared statements
+//! - [`column`], [`row`], [`value`], [`statement`]: result sets and prepared statements
 //! - [`reader`]: the state machine that follows one response
 //! - [`charset`]: what a collation id means
 
 pub mod auth;
 pub mod capability;
+pub mod charset;
+pub mod column;
 pub mod command;
 pub mod greeting;
 pub mod packet;
+pub mod reader;
 pub mod response;
+pub mod row;
+pub mod statement;
+pub mod value;
 pub mod wire;
 
 use crate::error::SqlError;
