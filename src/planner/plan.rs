@@ -7,43 +7,9 @@
 use std::sync::Arc;
 
 use super::Routing;
+pub use crate::sql::StatementKind;
 use crate::sql::{Operand, Template};
 use crate::vindex::Vindex;
-
-/// What kind of statement this is: a metric label, and what decides about transactions.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum StatementKind {
-    /// SELECT, VALUES, TABLE, WITH … SELECT without locks.
-    Select,
-    /// SELECT … FOR UPDATE / FOR SHARE / LOCK IN SHARE MODE.
-    LockingSelect,
-    /// INSERT.
-    Insert,
-    /// REPLACE.
-    Replace,
-    /// UPDATE.
-    Update,
-    /// DELETE.
-    Delete,
-    /// CREATE, ALTER, DROP, TRUNCATE, RENAME: ends the open transaction.
-    Ddl,
-    /// SET.
-    Set,
-    /// SHOW, DESCRIBE, EXPLAIN.
-    Show,
-    /// USE.
-    Use,
-    /// BEGIN, START TRANSACTION.
-    Begin,
-    /// COMMIT.
-    Commit,
-    /// ROLLBACK.
-    Rollback,
-    /// SAVEPOINT, ROLLBACK TO, RELEASE.
-    Savepoint,
-    /// CALL, ANALYZE, OPTIMIZE, LOCK TABLES, … : passed on as they are.
-    Other,
-}
 
 /// A planned statement.
 #[derive(Debug, Clone, PartialEq)]

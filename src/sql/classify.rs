@@ -141,8 +141,14 @@ pub fn refuses_prepare(text: &[u8], tokens: &[Token]) -> bool {
         StatementKind::Begin | StatementKind::Use | StatementKind::Savepoint => true,
         StatementKind::Show => word(0, "show") && (word(1, "warnings") || word(1, "errors")),
         StatementKind::Other => {
-            word(0, "lock") || word(0, "unlock") || word(0, "xa") || word(0, "load") || word(0, "release")
-                || word(0, "prepare") || word(0, "execute") || word(0, "deallocate")
+            word(0, "lock")
+                || word(0, "unlock")
+                || word(0, "xa")
+                || word(0, "load")
+                || word(0, "release")
+                || word(0, "prepare")
+                || word(0, "execute")
+                || word(0, "deallocate")
         }
         _ => false,
     }
@@ -206,12 +212,24 @@ mod tests {
     fn kinds() {
         use StatementKind as S;
         for (text, kind) in [
-            ("/* c */ select 1", S::Select), ("((select 1))", S::Select), ("select 1 for update", S::LockingSelect),
-            ("select 1 lock in share mode", S::LockingSelect), ("with a as (select 1) select * from a", S::Select),
-            ("with a as (select 1) delete from b", S::Delete), ("insert into t values (1)", S::Insert),
-            ("START TRANSACTION ", S::Begin), ("start slave", S::Other), ("rollback to x", S::Savepoint), ("rollback work", S::Rollback),
-            ("release savepoint x", S::Savepoint), ("/*!40101 SET x = 1 */", S::Set), ("desc t", S::Show), ("lock tables t read", S::Other),
-            ("", S::Other), ("(", S::Other), ("`select` 1", S::Other),
+            ("/* c */ select 1", S::Select),
+            ("((select 1))", S::Select),
+            ("select 1 for update", S::LockingSelect),
+            ("select 1 lock in share mode", S::LockingSelect),
+            ("with a as (select 1) select * from a", S::Select),
+            ("with a as (select 1) delete from b", S::Delete),
+            ("insert into t values (1)", S::Insert),
+            ("START TRANSACTION ", S::Begin),
+            ("start slave", S::Other),
+            ("rollback to x", S::Savepoint),
+            ("rollback work", S::Rollback),
+            ("release savepoint x", S::Savepoint),
+            ("/*!40101 SET x = 1 */", S::Set),
+            ("desc t", S::Show),
+            ("lock tables t read", S::Other),
+            ("", S::Other),
+            ("(", S::Other),
+            ("`select` 1", S::Other),
         ] {
             assert_eq!(classify(text.as_bytes(), &tokens(text)), kind, "{text}");
         }
@@ -219,10 +237,31 @@ mod tests {
 
     #[test]
     fn what_mysql_does_not_prepare() {
-        for text in ["BEGIN", "start transaction", "lock tables t read", "unlock tables", "show warnings", "xa begin 'x'", "load data infile 'x' into table t", "savepoint a", "release savepoint a", "rollback to a", "use x"] {
+        for text in [
+            "BEGIN",
+            "start transaction",
+            "lock tables t read",
+            "unlock tables",
+            "show warnings",
+            "xa begin 'x'",
+            "load data infile 'x' into table t",
+            "savepoint a",
+            "release savepoint a",
+            "rollback to a",
+            "use x",
+        ] {
             assert!(refuses_prepare(text.as_bytes(), &tokens(text)), "{text}");
         }
-        for text in ["COMMIT", "rollback", "set x = 1", "kill 1", "flush tables", "create table t (a int)", "select 1", "show tables"] {
+        for text in [
+            "COMMIT",
+            "rollback",
+            "set x = 1",
+            "kill 1",
+            "flush tables",
+            "create table t (a int)",
+            "select 1",
+            "show tables",
+        ] {
             assert!(!refuses_prepare(text.as_bytes(), &tokens(text)), "{text}");
         }
     }

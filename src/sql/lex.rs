@@ -10,6 +10,7 @@ use super::token::{Token, TokenKind};
 
 /// What changes how text is cut into tokens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is one independent switch of sql_mode or persona")]
 pub struct LexOptions {
     /// `ANSI_QUOTES`: `"x"` is an identifier.
     pub ansi_quotes: bool,
@@ -39,11 +40,10 @@ pub struct Lexer<'a> {
 
 /// The character sets that may stand before a string as `_name`.
 const INTRODUCERS: &[&str] = &[
-    "armscii8", "ascii", "big5", "binary", "cp1250", "cp1251", "cp1256", "cp1257", "cp850", "cp852",
-    "cp866", "cp932", "dec8", "eucjpms", "euckr", "gb18030", "gb2312", "gbk", "geostd8", "greek",
-    "hebrew", "hp8", "keybcs2", "koi8r", "koi8u", "latin1", "latin2", "latin5", "latin7", "macce",
-    "macroman", "sjis", "swe7", "tis620", "ucs2", "ujis", "utf16", "utf16le", "utf32", "utf8",
-    "utf8mb3", "utf8mb4",
+    "armscii8", "ascii", "big5", "binary", "cp1250", "cp1251", "cp1256", "cp1257", "cp850", "cp852", "cp866",
+    "cp932", "dec8", "eucjpms", "euckr", "gb18030", "gb2312", "gbk", "geostd8", "greek", "hebrew", "hp8",
+    "keybcs2", "koi8r", "koi8u", "latin1", "latin2", "latin5", "latin7", "macce", "macroman", "sjis", "swe7",
+    "tis620", "ucs2", "ujis", "utf16", "utf16le", "utf32", "utf8", "utf8mb3", "utf8mb4",
 ];
 
 // === impl LexOptions ===
@@ -234,8 +234,7 @@ impl<'a> Lexer<'a> {
         loop {
             let rest = self.text.get(self.at..).unwrap_or_default();
             let escapes = !self.options.no_backslash_escapes;
-            let Some(stop) = rest.iter().position(|&byte| byte == quote || (byte == b'\\' && escapes))
-            else {
+            let Some(stop) = rest.iter().position(|&byte| byte == quote || (byte == b'\\' && escapes)) else {
                 self.at = self.text.len();
                 return TokenKind::Unknown;
             };
@@ -287,6 +286,10 @@ impl<'a> Lexer<'a> {
             }
         }
         self.take_while(is_word_byte);
+        if first == b'$' && self.text.get(start + 1) == Some(&b'$') {
+            // The dollar quotes of MySQL 8.0.32 and newer stand in front of routine bodies only.
+            return TokenKind::Unknown;
+        }
         if first == b'_' && self.is_introducer(start) { self.introduced() } else { TokenKind::Word }
     }
 
@@ -322,7 +325,7 @@ impl<'a> Lexer<'a> {
             TokenKind::Hex => byte.is_ascii_hexdigit(),
             _ => matches!(byte, b'0' | b'1'),
         });
-        let even = kind != TokenKind::Hex || digits % 2 == 0;
+        let even = kind != TokenKind::Hex || digits.is_multiple_of(2);
         if self.peek(0) == b'\'' && even {
             self.at += 1;
             return kind;
@@ -485,10 +488,25 @@ mod tests {
     #[test]
     fn numbers_and_names_that_begin_with_digits() {
         for (text, kind) in [
-            ("12", K::Integer), ("1.5", K::Decimal), (".5", K::Decimal), ("1.", K::Decimal),
-            ("1e5", K::Float), ("1.e5", K::Float), ("1E-3", K::Float), ("1e", K::Word), ("1a", K::Word),
-            ("0x1F", K::Hex), ("0x1G", K::Word), ("0X1F", K::Word), ("x'1f'", K::Hex), ("X'1F'", K::Hex), ("x'1'", K::Unknown),
-            ("0b01", K::Bit), ("b'01'", K::Bit), ("0b2", K::Word), ("b'2'", K::Unknown),
+            ("12", K::Integer),
+            ("1.5", K::Decimal),
+            (".5", K::Decimal),
+            ("1.", K::Decimal),
+            ("1e5", K::Float),
+            ("1.e5", K::Float),
+            ("1E-3", K::Float),
+            ("1e", K::Word),
+            ("1a", K::Word),
+            ("0x1F", K::Hex),
+            ("0x1G", K::Word),
+            ("0X1F", K::Word),
+            ("x'1f'", K::Hex),
+            ("X'1F'", K::Hex),
+            ("x'1'", K::Unknown),
+            ("0b01", K::Bit),
+            ("b'01'", K::Bit),
+            ("0b2", K::Word),
+            ("b'2'", K::Unknown),
         ] {
             assert_eq!(lex(text), [(kind, text.to_owned())], "{text}");
         }
@@ -498,7 +516,20 @@ mod tests {
 
     #[test]
     fn strings() {
-        for text in ["'a'", "'it''s'", r"'it\'s'", "\"a\"", "'\\\\'", "''", "N'x'", "_utf8mb4'x'", "_UTF8MB4 'x'", "'a' 'b'", "'a'\n\"b\"", "'a' /* c */ 'b'"] {
+        for text in [
+            "'a'",
+            "'it''s'",
+            r"'it\'s'",
+            "\"a\"",
+            "'\\\\'",
+            "''",
+            "N'x'",
+            "_utf8mb4'x'",
+            "_UTF8MB4 'x'",
+            "'a' 'b'",
+            "'a'\n\"b\"",
+            "'a' /* c */ 'b'",
+        ] {
             assert_eq!(lex(text), [(K::String, text.to_owned())], "{text}");
         }
         assert_eq!(lex("_binary x'00'"), [(K::Hex, "_binary x'00'".to_owned())]);
@@ -514,13 +545,34 @@ mod tests {
 
     #[test]
     fn variables_and_operators() {
-        assert_eq!(kinds("@x @'x y' @`x` @@x @@global.x @@`x` @a.b"), [
-            K::UserVariable, K::UserVariable, K::UserVariable, K::SystemVariable, K::SystemVariable, K::SystemVariable, K::UserVariable
-        ]);
-        assert_eq!(kinds("<=> -> ->> := && || != <> << >>"), [
-            K::NullSafeEqual, K::Arrow, K::LongArrow, K::Assign, K::And, K::DoublePipe, K::NotEqual, K::NotEqual, K::ShiftLeft, K::ShiftRight
-        ]);
-        assert_eq!(kinds("$$"), [K::Word]);
+        assert_eq!(
+            kinds("@x @'x y' @`x` @@x @@global.x @@`x` @a.b"),
+            [
+                K::UserVariable,
+                K::UserVariable,
+                K::UserVariable,
+                K::SystemVariable,
+                K::SystemVariable,
+                K::SystemVariable,
+                K::UserVariable
+            ]
+        );
+        assert_eq!(
+            kinds("<=> -> ->> := && || != <> << >>"),
+            [
+                K::NullSafeEqual,
+                K::Arrow,
+                K::LongArrow,
+                K::Assign,
+                K::And,
+                K::DoublePipe,
+                K::NotEqual,
+                K::NotEqual,
+                K::ShiftLeft,
+                K::ShiftRight
+            ]
+        );
+        assert_eq!(kinds("$$"), [K::Unknown]);
     }
 
     #[test]

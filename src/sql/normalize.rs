@@ -28,7 +28,7 @@ pub struct Normalizer {
     tokens: Vec<Token>,
     body: (u32, u32),
     options: LexOptions,
-    params: u32,
+    params: Vec<u32>,
     second: Option<u32>,
     has_nul: bool,
     compares: bool,
@@ -47,8 +47,8 @@ pub struct Statement<'a> {
     pub body: (u32, u32),
     /// How the text was cut.
     pub options: LexOptions,
-    /// How many `?` it has.
-    pub params: u32,
+    /// The byte offset of each `?`.
+    pub params: &'a [u32],
     /// Whether equal literals are visible in the key.
     pub(crate) compares: bool,
 }
@@ -97,8 +97,8 @@ impl Normalizer {
 
     /// How many `?` there are.
     #[must_use]
-    pub fn params(&self) -> u32 {
-        self.params
+    pub fn params(&self) -> usize {
+        self.params.len()
     }
 
     /// Whether the text has no token at all: an empty query, or comments only.
@@ -122,7 +122,7 @@ impl Normalizer {
             literals: &self.literals,
             body: self.body,
             options: self.options,
-            params: self.params,
+            params: &self.params,
             compares: self.compares,
         }
     }
@@ -133,7 +133,7 @@ impl Normalizer {
         self.literals.clear();
         self.tokens.clear();
         self.options = options;
-        self.params = 0;
+        self.params.clear();
         self.second = None;
         self.has_nul = false;
         self.compares = false;
@@ -161,7 +161,7 @@ impl Normalizer {
                 self.compares = extract && verb.is_query();
             }
             if token.kind == TokenKind::Param {
-                self.params += 1;
+                self.params.push(token.start);
             }
             if extract && token.kind == TokenKind::Dot && self.after_system_schema(text) {
                 return false;
@@ -257,8 +257,7 @@ impl Statement<'_> {
     /// The number of the `?` that begins at this byte.
     #[must_use]
     pub fn param_at(&self, start: u32) -> u32 {
-        let before = self.tokens.iter().take_while(|token| token.start < start);
-        let count = before.filter(|token| token.kind == TokenKind::Param).count();
+        let count = self.params.partition_point(|&param| param < start);
         u32::try_from(count).unwrap_or(u32::MAX)
     }
 
@@ -345,9 +344,38 @@ pub fn is_system_schema(name: &[u8]) -> bool {
 /// Words behind which a string begins an expression; behind any other it may be an alias.
 fn precedes_expression(word: &[u8]) -> bool {
     const WORDS: &[&str] = &[
-        "select", "where", "and", "or", "not", "in", "like", "between", "then", "else", "when", "case",
-        "on", "having", "by", "regexp", "rlike", "escape", "values", "value", "limit", "offset", "set",
-        "distinct", "all", "xor", "div", "mod", "is", "using", "against", "separator",
+        "select",
+        "where",
+        "and",
+        "or",
+        "not",
+        "in",
+        "like",
+        "between",
+        "then",
+        "else",
+        "when",
+        "case",
+        "on",
+        "having",
+        "by",
+        "regexp",
+        "rlike",
+        "escape",
+        "values",
+        "value",
+        "limit",
+        "offset",
+        "set",
+        "distinct",
+        "all",
+        "xor",
+        "div",
+        "mod",
+        "is",
+        "using",
+        "against",
+        "separator",
     ];
     WORDS.iter().any(|known| word.eq_ignore_ascii_case(known.as_bytes()))
 }
@@ -379,20 +407,32 @@ mod tests {
 
     #[test]
     fn equal_literals_show_in_the_key_of_a_query() {
-        assert_ne!(key("select * from t where a = 1 and b = 1"), key("select * from t where a = 1 and b = 2"));
-        assert_eq!(key("select * from t where a = 3 and b = 2"), key("select * from t where a = 1 and b = 2"));
+        assert_ne!(
+            key("select * from t where a = 1 and b = 1"),
+            key("select * from t where a = 1 and b = 2")
+        );
+        assert_eq!(
+            key("select * from t where a = 3 and b = 2"),
+            key("select * from t where a = 1 and b = 2")
+        );
         assert_eq!(key("insert into t values (1, 1)"), key("insert into t values (1, 2)"));
     }
 
     #[test]
     fn what_a_plan_depends_on_stays() {
-        assert_eq!(literals("select a from t where b = 5 group by 1, a + 2 order by 2 desc, 1 limit 3, 4"), ["5", "2", "3", "4"]);
+        assert_eq!(
+            literals("select a from t where b = 5 group by 1, a + 2 order by 2 desc, 1 limit 3, 4"),
+            ["5", "2", "3", "4"]
+        );
         assert_eq!(literals("select a 'x', b as 'y', 'z' from t"), ["'z'"]);
         assert!(literals("set @x = 1").is_empty());
         assert!(literals("show tables like 'x'").is_empty());
         assert!(literals("select 1 from information_schema.tables where table_schema = 'a'").is_empty());
         assert!(literals("select 1 from `mysql` . user where 1 = 1").is_empty());
-        assert_eq!(literals("select max(a) from (select b from t order by 1) x where b in (1, 2)"), ["1", "2"]);
+        assert_eq!(
+            literals("select max(a) from (select b from t order by 1) x where b in (1, 2)"),
+            ["1", "2"]
+        );
     }
 
     #[test]

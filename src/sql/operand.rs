@@ -61,4 +61,7 @@ pub struct Bindings<'a> {
     pub generated: &'a [u64],
     /// `NO_BACKSLASH_ESCAPES` is on in the session.
     pub no_backslash_escapes: bool,
+    /// Where the statement stands in the text, without the comments around it
+    /// ([`super::Statement::body`]).
+    pub body: (u32, u32),
 }

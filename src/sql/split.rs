@@ -86,7 +86,10 @@ mod tests {
 
     #[test]
     fn semicolons_end_statements() {
-        assert_eq!(parts("select 1; select ';' ;; update t set a = 1;"), ["select 1", "select ';'", "update t set a = 1"]);
+        assert_eq!(
+            parts("select 1; select ';' ;; update t set a = 1;"),
+            ["select 1", "select ';'", "update t set a = 1"]
+        );
         assert_eq!(parts("select 1 /* ; */; # ;\n select 2"), ["select 1 /* ; */", "# ;\n select 2"]);
         assert!(parts(" ; ;").is_empty());
         assert!(parts("-- only a comment").is_empty());
@@ -100,6 +103,9 @@ mod tests {
         assert_eq!(parts(&format!("{trigger}; commit")), [trigger, "commit"]);
         let nested = "create function f() returns int begin while 1 do begin end; end while; return 1; end";
         assert_eq!(parts(&format!("{nested};drop table t")), [nested, "drop table t"]);
-        assert_eq!(parts("create table t (begin_at int); begin; select 1; commit"), ["create table t (begin_at int)", "begin", "select 1", "commit"]);
+        assert_eq!(
+            parts("create table t (begin_at int); begin; select 1; commit"),
+            ["create table t (begin_at int)", "begin", "select 1", "commit"]
+        );
     }
 }

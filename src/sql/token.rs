@@ -140,10 +140,7 @@ impl TokenKind {
     /// Whether the token is a constant that the normaliser may take out.
     #[must_use]
     pub fn is_literal(self) -> bool {
-        matches!(
-            self,
-            Self::String | Self::Integer | Self::Decimal | Self::Float | Self::Hex | Self::Bit
-        )
+        matches!(self, Self::String | Self::Integer | Self::Decimal | Self::Float | Self::Hex | Self::Bit)
     }
 }
 
