@@ -2,6 +2,7 @@
 
 pub mod config;
 pub mod error;
+pub mod executor;
 pub mod key;
 pub mod metrics;
 pub mod planner;
