@@ -3,6 +3,7 @@
 pub mod config;
 pub mod error;
 pub mod executor;
+pub mod frontend;
 pub mod key;
 pub mod metrics;
 pub mod planner;
