@@ -1,6 +1,7 @@
 //! shardgate: one MySQL port over many shards.
 
 pub mod config;
+pub mod dev;
 pub mod error;
 pub mod executor;
 pub mod frontend;
@@ -8,6 +9,7 @@ pub mod key;
 pub mod metrics;
 pub mod planner;
 pub mod protocol;
+pub mod server;
 pub mod session;
 pub mod sql;
 pub mod topology;

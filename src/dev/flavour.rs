@@ -1,0 +1,183 @@
+//! Which MySQL-compatible server is on this machine, and how is it told what to do?
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// Whose server it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Flavour {
+    /// Oracle's, or a build of it.
+    MySql,
+    /// MariaDB's.
+    MariaDb,
+}
+
+/// A server program.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Program {
+    /// Where it is.
+    pub(super) path: PathBuf,
+    /// Whose it is.
+    pub(super) flavour: Flavour,
+    /// The line that `--version` prints.
+    pub(super) version: String,
+}
+
+/// Where one server keeps its things.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Places {
+    /// The data folder.
+    pub(super) data: PathBuf,
+    /// The unix socket.
+    pub(super) socket: PathBuf,
+    /// The pid file.
+    pub(super) pid: PathBuf,
+    /// The error log.
+    pub(super) log: PathBuf,
+}
+
+/// Where servers are besides PATH.
+const USUAL_PLACES: [&str; 6] = [
+    "/usr/sbin",
+    "/usr/local/sbin",
+    "/usr/local/bin",
+    "/usr/local/mysql/bin",
+    "/usr/libexec",
+    "/opt/mysql/bin",
+];
+
+// === impl Program ===
+
+impl Program {
+    /// The named program, or the first found on PATH or in the usual places.
+    pub(super) fn find(asked: Option<&Path>) -> Result<Self, String> {
+        if let Some(path) = asked {
+            return Self::at(path);
+        }
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        let folders = std::env::split_paths(&path).chain(USUAL_PLACES.map(PathBuf::from));
+        let found = folders
+            .flat_map(|folder| ["mysqld", "mariadbd"].map(|name| folder.join(name)))
+            .find(|path| path.is_file())
+            .ok_or("no mysqld or mariadbd on PATH or in the usual places; name one with --mysqld PATH")?;
+        Self::at(&found)
+    }
+
+    fn at(path: &Path) -> Result<Self, String> {
+        // --no-defaults must come first; without it a broken my.cnf would speak here.
+        let output = Command::new(path)
+            .args(["--no-defaults", "--version"])
+            .output()
+            .map_err(|error| format!("{}: {error}", path.display()))?;
+        let version = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+        let flavour = match version.as_str() {
+            text if text.contains("MariaDB") => Flavour::MariaDb,
+            text if text.contains("Ver ") => Flavour::MySql,
+            _ => return Err(format!("{} is not a MySQL or MariaDB server", path.display())),
+        };
+        Ok(Self { path: path.to_owned(), flavour, version })
+    }
+
+    /// The command that fills an empty data folder: a root user without password, reachable over
+    /// the unix socket only.
+    pub(super) fn initialise(&self, places: &Places) -> Command {
+        let data = format!("--datadir={}", places.data.display());
+        match self.flavour {
+            Flavour::MySql => {
+                let mut command = Command::new(&self.path);
+                command.args(["--no-defaults", "--initialize-insecure", "--performance-schema=OFF"]);
+                // Nobody logs in over the network: keys for that would only take time.
+                command.args([
+                    "--auto-generate-certs=OFF",
+                    "--caching-sha2-password-auto-generate-rsa-keys=OFF",
+                ]);
+                command.args([data, format!("--log-error={}", places.log.display())]).args(as_root());
+                command
+            }
+            Flavour::MariaDb => {
+                let mut command = Command::new(self.install_script());
+                command.args(["--no-defaults", "--auth-root-authentication-method=normal", "--skip-test-db"]);
+                command.arg(data).args(as_root());
+                command
+            }
+        }
+    }
+
+    /// The command that runs the server: unix socket only, small caches, every commit survives the
+    /// end of the process.
+    pub(super) fn run(&self, places: &Places, connections: u32) -> Command {
+        let mut command = Command::new(&self.path);
+        command.arg("--no-defaults");
+        command.args([
+            format!("--datadir={}", places.data.display()),
+            format!("--socket={}", places.socket.display()),
+            format!("--pid-file={}", places.pid.display()),
+            format!("--log-error={}", places.log.display()),
+            format!("--max-connections={connections}"),
+        ]);
+        command.args([
+            "--skip-networking",
+            "--skip-log-bin",
+            "--performance-schema=OFF",
+            "--innodb-buffer-pool-size=128M",
+            // Written at each commit, flushed to the disk once a second.
+            "--innodb-flush-log-at-trx-commit=2",
+        ]);
+        match self.flavour {
+            Flavour::MySql => command.args(["--mysqlx=OFF", "--secure-file-priv=NULL"]),
+            // MySQL's defaults, which MariaDB's differ from.
+            Flavour::MariaDb => {
+                command.args(["--character-set-server=utf8mb4", "--collation-server=utf8mb4_general_ci"])
+            }
+        };
+        command.args(as_root());
+        command
+    }
+
+    /// The version number in `--version`'s line: `9.7.4`, `10.11.19-MariaDB`.
+    pub(super) fn short_version(&self) -> &str {
+        let after = self.version.split_once("Ver ").map_or("", |(_, after)| after);
+        after.split_whitespace().next().unwrap_or("unknown")
+    }
+
+    /// MariaDB's installer lies beside the server, in the `bin` or `scripts` folder beside that, or
+    /// on PATH.
+    fn install_script(&self) -> PathBuf {
+        let name = "mariadb-install-db";
+        let Some(folder) = self.path.parent() else { return name.into() };
+        [folder.join(name), folder.join("../bin").join(name), folder.join("../scripts").join(name)]
+            .into_iter()
+            .find(|path| path.is_file())
+            .unwrap_or_else(|| name.into())
+    }
+}
+
+/// Both refuse to run as root unless told so.
+fn as_root() -> Option<&'static str> {
+    nix::unistd::geteuid().is_root().then_some("--user=root")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_that_is_no_server_is_refused() {
+        let error = Program::find(Some(Path::new("/bin/true"))).unwrap_err();
+        assert_eq!(error, "/bin/true is not a MySQL or MariaDB server");
+        assert!(
+            Program::find(Some(Path::new("/nowhere/mysqld"))).unwrap_err().starts_with("/nowhere/mysqld: ")
+        );
+    }
+
+    #[test]
+    fn versions_are_cut_out() {
+        let program =
+            |version: &str| Program { path: "x".into(), flavour: Flavour::MySql, version: version.into() };
+        assert_eq!(
+            program("/x/mysqld  Ver 9.7.4-2 for Linux on x86_64 ((Debian))").short_version(),
+            "9.7.4-2"
+        );
+        assert_eq!(program("?").short_version(), "unknown");
+    }
+}

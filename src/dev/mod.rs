@@ -1,0 +1,222 @@
+//! How does a whole sharded cluster come up on one machine with one command?
+//!
+//! Servers are started on a folder of their own, reachable over unix sockets only; databases and
+//! schemas are made; a file topology is written; then the gate serves as it would anywhere. Whatever
+//! was started is stopped at the end: by order at an exit, by `Drop` after a panic, and by the next
+//! start on the same folder after a SIGKILL.
+
+mod flavour;
+mod folder;
+pub mod layout;
+mod mysqld;
+mod schema;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use flavour::{Flavour, Program};
+use folder::Folder;
+use layout::{Layout, Servers};
+use mysqld::Mysqld;
+use schema::Marker;
+
+use crate::config::Config;
+
+/// What `shardgate dev` is told.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Options {
+    /// Folder with one folder per keyspace: vschema.json and *.sql.
+    #[arg(long, env = "SHARDGATE_SCHEMA_DIR", value_name = "DIR")]
+    pub schema_dir: PathBuf,
+    /// How many shards a sharded keyspace has; 2 unless told. May be repeated.
+    #[arg(
+        long,
+        env = "SHARDGATE_SHARDS",
+        value_name = "KEYSPACE=N",
+        value_delimiter = ',',
+        value_parser = parse_shards
+    )]
+    pub shards: Vec<(String, usize)>,
+    /// Port for MySQL clients, on 127.0.0.1; 0 takes a free one.
+    #[arg(long, env = "SHARDGATE_MYSQL_PORT", value_name = "PORT", default_value_t = 15306)]
+    pub mysql_port: u16,
+    /// Port for metrics and health, on 127.0.0.1; 0 takes a free one.
+    #[arg(long, env = "SHARDGATE_HTTP_PORT", value_name = "PORT", default_value_t = 16000)]
+    pub http_port: u16,
+    /// Folder that keeps the data; a temporary one, removed at the end, unless told.
+    #[arg(long, env = "SHARDGATE_DATA_DIR", value_name = "DIR")]
+    pub data_dir: Option<PathBuf>,
+    /// The server program (MySQL 8.0, 8.4, 9.x or MariaDB); the first found unless told.
+    #[arg(long, env = "SHARDGATE_MYSQLD", value_name = "PATH")]
+    pub mysqld: Option<PathBuf>,
+    /// One server for all shards, or one for each.
+    #[arg(long, env = "SHARDGATE_SERVERS", default_value = "one")]
+    pub servers: Servers,
+    /// Replicas per shard.
+    #[arg(long, env = "SHARDGATE_REPLICAS", value_name = "R", default_value_t = 0)]
+    pub replicas: u32,
+}
+
+/// A cluster that is up: servers answer, schemas are there, the topology file is written. Dropping
+/// it stops the servers.
+#[derive(Debug)]
+pub struct Cluster {
+    servers: Vec<Mysqld>,
+    config: Config,
+    // After the servers: they stop before their folder goes.
+    folder: Folder,
+}
+
+/// Connections that the gate may hold to one shard.
+const POOL_SIZE: u32 = 100;
+/// Connections of a server beyond those of the pools: sequences, probes, KILLs, people.
+const SPARE_CONNECTIONS: u32 = 50;
+
+// === impl Cluster ===
+
+impl Cluster {
+    /// Brings a cluster up.
+    ///
+    /// # Errors
+    /// What cannot be done, in words for the terminal.
+    pub async fn start(options: &Options) -> Result<Self, String> {
+        if options.replicas > 0 {
+            return Err("--replicas: replicas are not supported by this version".into());
+        }
+        let schema_dir = options
+            .schema_dir
+            .canonicalize()
+            .map_err(|error| format!("{}: {error}", options.schema_dir.display()))?;
+        let shards: BTreeMap<_, _> = options.shards.iter().cloned().collect();
+        let layout = Layout::read(&schema_dir, &shards, options.servers)?;
+        let program = Program::find(options.mysqld.as_deref())?;
+        let folder = Folder::open(options.data_dir.as_deref())?;
+        let mut marker = match Marker::read(folder.path())? {
+            Some(marker) => marker,
+            None => Marker::new(&program, &layout),
+        };
+        marker.check(program.flavour.name(), &layout, folder.path())?;
+        tracing::info!(
+            server = program.short_version(),
+            path = %program.path.display(),
+            servers = layout.servers,
+            data = %folder.path().display(),
+            "starting servers"
+        );
+        initialise(&program, &folder, &layout).await?;
+        let mut servers = Vec::with_capacity(layout.servers);
+        for index in 0..layout.servers {
+            let shards = layout.shards_on(index);
+            let connections = POOL_SIZE.saturating_mul(shards).saturating_add(SPARE_CONNECTIONS);
+            servers.push(Mysqld::start(&program, &folder.places(index), connections)?);
+        }
+        futures_util::future::try_join_all(servers.iter_mut().map(Mysqld::ready)).await?;
+        schema::apply(&layout, &servers, &mut marker, folder.path()).await?;
+        let sockets: Vec<_> = servers.iter().map(Mysqld::socket).collect();
+        let topology = folder.path().join("topology.toml");
+        std::fs::write(&topology, layout.topology(&sockets))
+            .map_err(|error| format!("{}: {error}", topology.display()))?;
+        let config = configuration(options, topology);
+        Ok(Self { servers, config, folder })
+    }
+
+    /// What the gate is to be started with.
+    #[must_use]
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// Stops every server, all at the same time, and waits for them.
+    pub async fn stop(self) {
+        let stopping = tokio::task::spawn_blocking(move || drop(self));
+        if let Err(error) = stopping.await {
+            tracing::error!(%error, "a server could not be stopped");
+        }
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        tracing::info!(data = %self.folder.path().display(), "stopping servers");
+        // All are asked first, so that they stop side by side; their own drops wait.
+        for server in &self.servers {
+            server.ask_to_stop();
+        }
+    }
+}
+
+/// One data folder is filled, the others are copies of it.
+async fn initialise(program: &Program, folder: &Folder, layout: &Layout) -> Result<(), String> {
+    let places: Vec<_> = (0..layout.servers).map(|index| folder.places(index)).collect();
+    let program = program.clone();
+    let work = move || {
+        let Some((first, others)) = places.split_first() else { return Ok(()) };
+        // A first server that has run holds data: the others were made before that.
+        mysqld::initialise(&program, first)?;
+        others.iter().try_for_each(|other| mysqld::copy_data(first, other))
+    };
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result,
+        Err(error) => Err(format!("initialising the data folders failed: {error}")),
+    }
+}
+
+fn configuration(options: &Options, topology: PathBuf) -> Config {
+    let mut config = Config::default();
+    config.listen.address = Some(format!("127.0.0.1:{}", options.mysql_port));
+    config.http.address = Some(format!("127.0.0.1:{}", options.http_port));
+    config.topology.path = Some(topology);
+    config.users.allow_any = true;
+    config.backend.user = "root".into();
+    config.backend.pool_size = POOL_SIZE;
+    config
+}
+
+/// `service=4`.
+fn parse_shards(text: &str) -> Result<(String, usize), String> {
+    let wrong = || format!("\"{text}\" is not KEYSPACE=N");
+    let (keyspace, count) = text.split_once('=').ok_or_else(wrong)?;
+    let count = count.parse().map_err(|_| wrong())?;
+    if keyspace.is_empty() { Err(wrong()) } else { Ok((keyspace.to_owned(), count)) }
+}
+
+// === impl Layout ===
+
+impl Layout {
+    fn shards_on(&self, server: usize) -> u32 {
+        let shards = self.keyspaces.iter().flat_map(|keyspace| &keyspace.shards);
+        u32::try_from(shards.filter(|shard| shard.server == server).count()).unwrap_or(u32::MAX)
+    }
+}
+
+// === impl Marker ===
+
+impl Marker {
+    fn new(program: &Program, layout: &Layout) -> Self {
+        Self { flavour: program.flavour.name().into(), servers: layout.servers, keyspaces: BTreeMap::new() }
+    }
+}
+
+// === impl Flavour ===
+
+impl Flavour {
+    fn name(self) -> &'static str {
+        match self {
+            Self::MySql => "mysql",
+            Self::MariaDb => "mariadb",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shard_counts_are_keyspace_and_number() {
+        assert_eq!(parse_shards("service=4").unwrap(), ("service".into(), 4));
+        for wrong in ["service", "service=", "=4", "service=x", "service=-1"] {
+            assert!(parse_shards(wrong).is_err(), "{wrong}");
+        }
+    }
+}
