@@ -15,3 +15,4 @@ pub mod sql;
 pub mod topology;
 pub mod value;
 pub mod vindex;
+pub mod vschema;

@@ -472,6 +472,14 @@ impl Catalogue {
             advice: "COMMIT or ROLLBACK first.",
         },
         Entry {
+            name: "routing_rule",
+            id: None,
+            code: 1815,
+            state: "HY000",
+            meaning: "The table is disabled by a routing rule, or its rule is faulty.",
+            advice: "Correct the routing rules.",
+        },
+        Entry {
             name: "vschema_error",
             id: None,
             code: 1815,
@@ -1054,6 +1062,12 @@ impl SqlError {
             "Can't execute the given command because you have active locked tables or an active transaction"
                 .to_owned(),
         )
+    }
+
+    /// A table that a routing rule disables, or whose rule is faulty.
+    #[must_use]
+    pub fn routing_rule(detail: &str) -> Self {
+        Self::catalogued(None, 1815, *b"HY000", Kind::Client, detail.to_owned())
     }
 
     /// The keyspace's VSchema has an error.

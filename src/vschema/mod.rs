@@ -1,0 +1,239 @@
+//! Which tables exist, in which keyspace, and how are their rows spread over the shards?
+//!
+//! A [`VSchema`] is immutable; a change makes a new one with another version. It is built in Vitess's
+//! order (`go/vt/vtgate/vindexes/vschema.go`): tables and vindexes of each keyspace, references,
+//! global names, routing rules, auto-increment columns. A faulty keyspace harms no other.
+//!
+//! Absent on purpose: views and functions (they come from the servers), writing, watching.
+
+mod build;
+mod column;
+mod names;
+mod resolve;
+mod rules;
+mod source;
+mod table;
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+pub use column::{Column, ColumnType};
+pub use source::{
+    AutoIncrementSource, ColumnSource, ColumnVindexSource, ForeignKeyMode, KeyspaceRoutingRule,
+    KeyspaceSource, MirrorRule, MultiTenantSpec, RoutingRule, Rules, ShardRoutingRule, Source, TableSource,
+    VindexSource,
+};
+pub use table::{AutoIncrement, ColumnVindex, Table, TableKind, TableName};
+
+use rules::Rule;
+
+use crate::vindex::Vindex;
+
+/// All keyspaces and the rules between them, ready for the planner.
+#[derive(Debug, Clone, PartialEq)]
+pub struct VSchema {
+    version: u64,
+    source: Source,
+    keyspaces: BTreeMap<Arc<str>, Keyspace>,
+    global: HashMap<Arc<str>, Global>,
+    routing_rules: HashMap<Box<str>, Rule>,
+    keyspace_rules: HashMap<Box<str>, Arc<str>>,
+}
+
+/// One keyspace.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Keyspace {
+    name: Arc<str>,
+    sharded: bool,
+    require_explicit_routing: bool,
+    foreign_key_mode: ForeignKeyMode,
+    vindexes: BTreeMap<Arc<str>, Arc<Vindex>>,
+    owners: BTreeMap<Arc<str>, Arc<str>>,
+    tables: BTreeMap<Arc<str>, Arc<Table>>,
+    error: Option<String>,
+}
+
+/// What an unqualified table name means over all keyspaces.
+#[derive(Debug, Clone, PartialEq)]
+enum Global {
+    Table(Arc<Table>),
+    Ambiguous,
+}
+
+/// A VSchema file that cannot be read.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("invalid VSchema: {0}")]
+pub struct VSchemaError(String);
+
+// === impl VSchema ===
+
+impl VSchema {
+    /// Builds it. Never fails: errors stay with their keyspace or rule, and statements that need
+    /// those fail. `version` tells one VSchema from the next in the plan cache.
+    #[must_use]
+    pub fn new(source: Source, version: u64) -> Self {
+        let mut keyspaces: BTreeMap<Arc<str>, Keyspace> = source
+            .keyspaces
+            .iter()
+            .map(|(name, keyspace)| (Arc::from(name.as_str()), build::keyspace(name, keyspace)))
+            .collect();
+        build::link_references(&mut keyspaces);
+        let mut vschema = Self {
+            version,
+            keyspaces,
+            global: HashMap::new(),
+            routing_rules: HashMap::new(),
+            keyspace_rules: rules::keyspace_rules(&source),
+            source,
+        };
+        vschema.name_globally();
+        vschema.routing_rules = rules::routing_rules(&vschema);
+        if vschema.resolve_sequences() {
+            vschema.name_globally();
+            vschema.routing_rules = rules::routing_rules(&vschema);
+        }
+        vschema
+    }
+
+    /// Reads `{"keyspaces": {…}, "routing_rules": {…}, …}`.
+    ///
+    /// # Errors
+    /// What is not JSON of that form, naming the field and the line.
+    pub fn from_json(text: &str, version: u64) -> Result<Self, VSchemaError> {
+        Source::from_json(text).map(|source| Self::new(source, version))
+    }
+
+    /// The number that tells this VSchema from others.
+    #[must_use]
+    pub fn version(&self) -> u64 {
+        self.version
+    }
+
+    /// What it was built from.
+    #[must_use]
+    pub fn source(&self) -> &Source {
+        &self.source
+    }
+
+    /// The declaration as JSON, in the form of [`Self::from_json`].
+    #[must_use]
+    pub fn to_json(&self) -> serde_json::Value {
+        serde_json::to_value(&self.source).unwrap_or_default()
+    }
+
+    /// The keyspace of this name.
+    #[must_use]
+    pub fn keyspace(&self, name: &str) -> Option<&Keyspace> {
+        self.keyspaces.get(name)
+    }
+
+    /// All keyspaces, in order of their names.
+    pub fn keyspaces(&self) -> impl Iterator<Item = &Keyspace> {
+        self.keyspaces.values()
+    }
+
+    /// The keyspace that serves this shard, where a shard routing rule says another one.
+    #[must_use]
+    pub fn shard_rule(&self, keyspace: &str, shard: &str) -> Option<&str> {
+        let rules = &self.source.shard_routing_rules.rules;
+        let rule = rules.iter().find(|rule| rule.from_keyspace == keyspace && rule.shard == shard)?;
+        Some(&rule.to_keyspace)
+    }
+}
+
+// === impl Keyspace ===
+
+impl Keyspace {
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &Arc<str> {
+        &self.name
+    }
+
+    /// Whether rows are spread over shards by vindexes.
+    #[must_use]
+    pub fn is_sharded(&self) -> bool {
+        self.sharded
+    }
+
+    /// Whether its tables are found only when qualified.
+    #[must_use]
+    pub fn requires_explicit_routing(&self) -> bool {
+        self.require_explicit_routing
+    }
+
+    /// Who looks after foreign keys; never [`ForeignKeyMode::Unspecified`].
+    #[must_use]
+    pub fn foreign_key_mode(&self) -> ForeignKeyMode {
+        match self.foreign_key_mode {
+            ForeignKeyMode::Unspecified => ForeignKeyMode::Unmanaged,
+            given => given,
+        }
+    }
+
+    /// What is wrong with it, if anything: statements that name the keyspace fail with this.
+    #[must_use]
+    pub fn error(&self) -> Option<&str> {
+        self.error.as_deref()
+    }
+
+    /// Its declared tables, in order of their names.
+    pub fn tables(&self) -> impl Iterator<Item = &Arc<Table>> {
+        self.tables.values()
+    }
+
+    /// The declared table of this name.
+    #[must_use]
+    pub fn table(&self, name: &str) -> Option<&Arc<Table>> {
+        self.tables.get(name)
+    }
+
+    /// Its vindexes, in order of their names.
+    pub fn vindexes(&self) -> impl Iterator<Item = &Arc<Vindex>> {
+        self.vindexes.values()
+    }
+
+    /// The vindex of this name.
+    #[must_use]
+    pub fn vindex(&self, name: &str) -> Option<&Arc<Vindex>> {
+        self.vindexes.get(name)
+    }
+
+    /// The table that the VSchema calls this vindex's owner.
+    #[must_use]
+    pub fn owner(&self, vindex: &str) -> Option<&Arc<str>> {
+        self.owners.get(vindex)
+    }
+
+    /// Remembers what is wrong; the first fault counts.
+    fn fail(&mut self, error: String) {
+        self.error.get_or_insert(error);
+    }
+}
+
+// === impl Source ===
+
+impl Source {
+    /// Reads `{"keyspaces": {…}, "routing_rules": {…}, …}`.
+    ///
+    /// # Errors
+    /// What is not JSON of that form, naming the field and the line.
+    pub fn from_json(text: &str) -> Result<Self, VSchemaError> {
+        serde_json::from_str(text).map_err(|error| VSchemaError(error.to_string()))
+    }
+}
+
+// === impl KeyspaceSource ===
+
+impl KeyspaceSource {
+    /// Reads one keyspace's `vschema.json`: `{"sharded": …, "vindexes": {…}, "tables": {…}}`.
+    ///
+    /// # Errors
+    /// What is not JSON of that form, naming the field and the line.
+    pub fn from_json(text: &str) -> Result<Self, VSchemaError> {
+        serde_json::from_str(text).map_err(|error| VSchemaError(error.to_string()))
+    }
+}
+
+#[cfg(test)]
+mod tests;
