@@ -209,8 +209,6 @@ impl ClientConnection {
     /// Sets another idle timeout: the session's `wait_timeout` or `interactive_timeout`.
     pub fn set_idle_timeout(&mut self, timeout: Option<Duration>) {
         self.limits.idle_timeout = timeout;
-        // The timer may be set far ahead; ring soon and look.
-        self.timer.as_mut().reset(Instant::now() + RELEASE_AFTER);
     }
 
     /// Waits for the next command's packet and makes its answer's sequence numbers follow. Sends what
@@ -390,8 +388,11 @@ impl ClientConnection {
     /// Starts the clock of a wait, and sees that the buffers are looked at soon.
     fn start_waiting(&mut self) {
         self.quiet_since = Instant::now();
-        if self.timer.deadline() > self.quiet_since + RELEASE_AFTER {
-            self.timer.as_mut().reset(self.quiet_since + RELEASE_AFTER);
+        let limits = self.limits;
+        let soon = Ord::min(limits.read_timeout, limits.idle_timeout.unwrap_or(RELEASE_AFTER));
+        let look = self.quiet_since + Ord::min(soon, RELEASE_AFTER);
+        if self.timer.deadline() > look {
+            self.timer.as_mut().reset(look);
         }
     }
 

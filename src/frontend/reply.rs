@@ -72,7 +72,7 @@ impl ClientConnection {
     pub fn write_definitions(
         &mut self,
         definitions: Definitions<'_>,
-        end: &EofPacket,
+        end: EofPacket,
     ) -> Result<(), ProtocolError> {
         let (start, seq) = (self.output.len(), self.writer.next_seq());
         self.write_with(|out| put_lenenc_int(out, u64::from(definitions.count)));
@@ -160,7 +160,7 @@ impl ClientConnection {
             out.put_u16_le(reply.end.warnings);
         });
         for list in [reply.parameters, reply.columns].into_iter().filter(|list| list.count > 0) {
-            if let Err(error) = self.write_definition_list(list, &reply.end) {
+            if let Err(error) = self.write_definition_list(list, reply.end) {
                 self.output.truncate(start);
                 self.writer.set_next_seq(seq);
                 return Err(error);
@@ -196,7 +196,7 @@ impl ClientConnection {
     fn write_definition_list(
         &mut self,
         definitions: Definitions<'_>,
-        end: &EofPacket,
+        end: EofPacket,
     ) -> Result<(), ProtocolError> {
         let seq = self.writer.next_seq();
         self.writer.write_run(&mut self.output, definitions.run)?;
@@ -208,5 +208,156 @@ impl ClientConnection {
             self.write_with(|out| end.encode(out));
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::{TcpListener, TcpStream};
+
+    use super::*;
+    use crate::error::SqlState;
+    use crate::frontend::{ClientStream, ConnectionLimits};
+    use crate::protocol::capability::Status;
+    use crate::protocol::column::Column;
+    use crate::protocol::packet::{HEADER_LEN, Header};
+    use crate::protocol::response::SessionChangesBuilder;
+
+    const CLASSIC: Capabilities = Capabilities::PROTOCOL_41;
+    const MODERN: Capabilities =
+        Capabilities(CLASSIC.0 | Capabilities::DEPRECATE_EOF.0 | Capabilities::SESSION_TRACK.0);
+
+    /// A connection after login, and the client's end of it.
+    async fn connected(capabilities: Capabilities) -> (ClientConnection, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let far = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (near, _) = listener.accept().await.unwrap();
+        let limits = ConnectionLimits::default();
+        let mut client = ClientConnection::new(ClientStream::tcp(near).unwrap(), 7, [1; 20], limits).unwrap();
+        client.capabilities = capabilities;
+        client.writer.set_next_seq(1);
+        (client, far)
+    }
+
+    /// The payloads in the output buffer, whose numbers must follow each other from 1.
+    fn payloads(client: &ClientConnection) -> Vec<Vec<u8>> {
+        let mut rest = &client.output[..];
+        let mut payloads = Vec::new();
+        while let Some(header) = Header::parse(rest) {
+            assert_eq!(usize::from(header.seq), (payloads.len() + 1) % 256);
+            payloads.push(rest[HEADER_LEN..HEADER_LEN + header.length].to_vec());
+            rest = &rest[HEADER_LEN + header.length..];
+        }
+        assert!(rest.is_empty());
+        payloads
+    }
+
+    fn end(status: Status) -> OkPacket<'static> {
+        OkPacket { status, ..OkPacket::default() }
+    }
+
+    #[tokio::test]
+    async fn a_result_set_in_both_dialects() {
+        let columns = Columns::build([Column::integer(b"n")]);
+        for (capabilities, expected) in [
+            (
+                MODERN,
+                vec![
+                    vec![1],
+                    columns.payload(0).unwrap().to_vec(),
+                    b"\x015".to_vec(),
+                    b"\xfb".to_vec(),
+                    b"\xfe\0\0\x02\0\0\0".to_vec(),
+                ],
+            ),
+            (
+                CLASSIC,
+                vec![
+                    vec![1],
+                    columns.payload(0).unwrap().to_vec(),
+                    b"\xfe\0\0\x02\0".to_vec(),
+                    b"\x015".to_vec(),
+                    b"\xfb".to_vec(),
+                    b"\xfe\0\0\x02\0".to_vec(),
+                ],
+            ),
+        ] {
+            let (mut client, _far) = connected(capabilities).await;
+            let eof = EofPacket { warnings: 0, status: Status::AUTOCOMMIT };
+            client.write_definitions((&columns).into(), eof).unwrap();
+            client.write_text_row([Some(&b"5"[..])]);
+            client.write_text_row([None]);
+            client.write_end_of_rows(&end(Status::AUTOCOMMIT));
+            assert_eq!(payloads(&client), expected);
+        }
+    }
+
+    #[tokio::test]
+    async fn forwarded_rows_get_this_answers_numbers() {
+        let (mut client, _far) = connected(MODERN).await;
+        client.writer.set_next_seq(1);
+        let run: Vec<u8> =
+            (0..300_u16).flat_map(|row| [2, 0, 0, row.to_le_bytes()[0] ^ 0x55, 1, b'x']).collect();
+        client.forward_rows(&run).await.unwrap();
+        let error =
+            SqlError::from_server(1317, SqlState(*b"70100"), "Query execution was interrupted".into());
+        client.write_error(&error);
+        let payloads = payloads(&client);
+        assert_eq!(payloads.len(), 301);
+        assert!(payloads[..300].iter().all(|row| row == b"\x01x"));
+        assert_eq!(payloads[300], b"\xff\x25\x05#70100Query execution was interrupted");
+        // Half a packet is a fault of ours; nothing of it is written.
+        let before = client.unsent();
+        assert!(matches!(client.forward_rows(&run[..7]).await, Err(Closed::Protocol(_))));
+        assert_eq!(client.unsent(), before);
+    }
+
+    #[tokio::test]
+    async fn the_answer_to_prepare() {
+        let (parameter, column) = (Column::text(b"?", 1), Column::integer(b"n"));
+        let (parameters, columns) = (Columns::build([parameter, parameter]), Columns::build([column]));
+        for (capabilities, ends) in [(MODERN, 0), (CLASSIC, 2)] {
+            let (mut client, _far) = connected(capabilities).await;
+            let reply = PreparedReply {
+                statement: 258,
+                parameters: (&parameters).into(),
+                columns: (&columns).into(),
+                end: EofPacket { warnings: 3, status: Status::AUTOCOMMIT },
+            };
+            client.write_prepared(&reply).unwrap();
+            let payloads = payloads(&client);
+            assert_eq!(payloads[0], [0, 2, 1, 0, 0, 1, 0, 2, 0, 0, 3, 0]);
+            assert_eq!(payloads.len(), 4 + ends);
+            assert_eq!(payloads.iter().filter(|payload| payload[0] == 0xfe).count(), ends);
+            // Neither parameters nor columns: the head alone, as for DO 1.
+            let before = client.unsent();
+            client.write_prepared(&PreparedReply::default()).unwrap();
+            assert_eq!(client.unsent() - before, HEADER_LEN + 12);
+        }
+        let (mut client, _far) = connected(MODERN).await;
+        let wrong = Definitions { count: 2, run: columns.run() };
+        assert!(client.write_definitions(wrong, EofPacket::default()).is_err());
+        assert_eq!((client.unsent(), client.writer.next_seq()), (0, 1));
+    }
+
+    #[tokio::test]
+    async fn session_tracking_reaches_those_who_asked() {
+        let changes = SessionChangesBuilder::default().schema(b"test");
+        let ok = OkPacket { session_state: changes.build(), ..end(Status::AUTOCOMMIT) };
+        let (mut client, _far) = connected(MODERN).await;
+        client.write_ok(&ok);
+        assert_eq!(payloads(&client), [b"\0\0\0\x02\x40\0\0\0\x07\x01\x05\x04test".to_vec()]);
+        let (mut client, _far) = connected(CLASSIC).await;
+        client.write_ok(&ok);
+        assert_eq!(payloads(&client), [b"\0\0\0\x02\0\0\0".to_vec()]);
+    }
+
+    #[tokio::test]
+    async fn idle_clients_are_small() {
+        let (mut client, _far) = connected(MODERN).await;
+        assert!(size_of::<ClientConnection>() <= 512, "{}", size_of::<ClientConnection>());
+        assert!(size_of_val(&client.next_command()) <= 512, "{}", size_of_val(&client.next_command()));
+        assert!(size_of_val(&client.client_gone()) <= 256, "{}", size_of_val(&client.client_gone()));
+        assert!(size_of_val(&client.forward_rows(&[])) <= 512);
     }
 }
