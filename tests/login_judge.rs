@@ -3,6 +3,8 @@
 //! `mysql_async` is the judge of logins, TLS and long packets; raw sockets play the clients that no
 //! library would be. The service behind the frontend answers each query with its own text.
 
+#![expect(clippy::unwrap_used, clippy::panic, reason = "functions of a test that only tests call")]
+
 use std::sync::Arc;
 use std::time::Duration;
 
