@@ -14,18 +14,16 @@ use quick_cache::{Equivalent, Weighter};
 
 use super::target::Target;
 use crate::planner::Plan;
+use crate::sql::LexOptions;
 
 /// What planning looks at besides the statement.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Scope {
     /// The selected target.
     pub target: Target,
-    /// `ANSI_QUOTES`: `"x"` is an identifier.
-    pub ansi_quotes: bool,
-    /// `NO_BACKSLASH_ESCAPES`: a backslash in a string is a backslash.
-    pub no_backslash_escapes: bool,
-    /// `PIPES_AS_CONCAT`: `||` is not OR.
-    pub pipes_as_concat: bool,
+    /// How the text was cut into tokens: the parts of sql_mode that change parsing, and the servers'
+    /// version.
+    pub options: LexOptions,
     /// Whether literals were left in the text because the statement is prepared.
     pub prepared: bool,
     /// The VSchema that the plan is made on.
@@ -146,14 +144,7 @@ mod tests {
     use crate::planner::{Node, SessionCommand, StatementKind};
 
     fn scope(epoch: u64) -> Scope {
-        Scope {
-            target: Target::NONE,
-            ansi_quotes: false,
-            no_backslash_escapes: false,
-            pipes_as_concat: false,
-            prepared: false,
-            epoch,
-        }
+        Scope { target: Target::NONE, options: LexOptions::default(), prepared: false, epoch }
     }
 
     fn plan() -> Arc<Plan> {

@@ -9,7 +9,7 @@
 use super::token::{Token, TokenKind};
 
 /// What changes how text is cut into tokens.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[expect(clippy::struct_excessive_bools, reason = "each is one independent switch of sql_mode or persona")]
 pub struct LexOptions {
     /// `ANSI_QUOTES`: `"x"` is an identifier.

@@ -1,0 +1,88 @@
+//! Which statements has this client prepared, and what does each EXECUTE need to know of them?
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::planner::Plan;
+use crate::protocol::command::LAST_PREPARED;
+use crate::protocol::statement::ParameterType;
+
+use super::plan_cache::Scope;
+
+/// One prepared statement of one client.
+#[derive(Debug)]
+pub struct PreparedStatement {
+    /// The client's text.
+    pub text: Bytes,
+    /// How many `?` it has.
+    pub params: u16,
+    /// The plan, and the scope that it was made in: another scope needs another plan.
+    pub plan: (Scope, Arc<Plan>),
+    /// Parameter types of the last EXECUTE that sent them; later ones may leave them out.
+    pub types: Vec<ParameterType>,
+    /// Values that came piecewise (COM_STMT_SEND_LONG_DATA), by parameter; used up by EXECUTE.
+    pub long_data: HashMap<u16, Vec<u8>>,
+    /// An error of SEND_LONG_DATA, which has no answer of its own: EXECUTE reports it.
+    pub long_data_overflow: bool,
+}
+
+/// The prepared statements of one client, by id.
+#[derive(Debug, Default)]
+pub struct PreparedStatements {
+    statements: HashMap<u32, PreparedStatement>,
+    next: u32,
+    last: Option<u32>,
+}
+
+// === impl PreparedStatements ===
+
+impl PreparedStatements {
+    /// Keeps a statement and gives it an id.
+    pub fn insert(&mut self, statement: PreparedStatement) -> u32 {
+        let id = loop {
+            self.next = self.next.wrapping_add(1);
+            // 0 means "no statement" to Connector/J; the highest id means "the last one" to MariaDB's.
+            if self.next != 0 && self.next != LAST_PREPARED && !self.statements.contains_key(&self.next) {
+                break self.next;
+            }
+        };
+        self.statements.insert(id, statement);
+        self.last = Some(id);
+        id
+    }
+
+    /// A PREPARE failed: "the last prepared statement" is none.
+    pub fn forget_last(&mut self) {
+        self.last = None;
+    }
+
+    /// The statement of an id.
+    pub fn get_mut(&mut self, id: u32) -> Option<&mut PreparedStatement> {
+        let id = self.resolve(id)?;
+        self.statements.get_mut(&id)
+    }
+
+    /// Forgets a statement; unknown ids are ignored, as MySQL does.
+    pub fn close(&mut self, id: u32) {
+        if let Some(id) = self.resolve(id) {
+            self.statements.remove(&id);
+        }
+    }
+
+    /// Forgets all: RESET_CONNECTION and CHANGE_USER.
+    pub fn clear(&mut self) {
+        self.statements.clear();
+        self.last = None;
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.statements.len()
+    }
+
+    fn resolve(&self, id: u32) -> Option<u32> {
+        if id == LAST_PREPARED { self.last } else { Some(id) }
+    }
+}

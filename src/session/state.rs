@@ -1,0 +1,146 @@
+//! What does a session remember between two statements?
+
+use std::collections::BTreeMap;
+
+use super::target::Target;
+use crate::sql::SessionValues;
+use crate::value::Value;
+
+/// A warning, error or note that `SHOW WARNINGS` shows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Warning {
+    /// `Note`, `Warning` or `Error`.
+    pub level: &'static str,
+    /// MySQL's error number, or one of the gate's own (301).
+    pub code: u16,
+    /// The text.
+    pub message: String,
+}
+
+/// The values that the gate itself keeps for a session. What servers must know too (charset,
+/// sql_mode, time zone, …) travels as settings of their connections instead.
+#[derive(Debug, Clone)]
+pub struct SessionState {
+    /// The connection id that the client knows.
+    pub id: u32,
+    /// What USE selected.
+    pub target: Target,
+    /// The target as text, for `DATABASE()`.
+    pub target_text: Option<String>,
+    /// `autocommit`.
+    pub autocommit: bool,
+    /// `LAST_INSERT_ID()`.
+    pub last_insert_id: u64,
+    /// `ROW_COUNT()`: −1 after a statement that returned rows or failed.
+    pub row_count: i64,
+    /// `FOUND_ROWS()`.
+    pub found_rows: u64,
+    /// The warnings of the last statement.
+    pub warnings: Vec<Warning>,
+    /// User variables by lower-case name.
+    pub user_variables: BTreeMap<Box<str>, Value>,
+    /// System variables that the gate owns and that this session changed, by lower-case name.
+    pub gate_variables: BTreeMap<&'static str, Value>,
+}
+
+/// The system variables that the gate keeps for itself, with the value of a fresh session.
+/// `autocommit` and `transaction_mode` are here for reading only: they have fields of their own.
+const GATE_VARIABLES: &[(&str, Fresh)] = &[
+    ("autocommit", Fresh::Number(1)),
+    ("ddl_strategy", Fresh::Text("direct")),
+    ("interactive_timeout", Fresh::Number(28_800)),
+    ("query_timeout", Fresh::Number(0)),
+    ("session_uuid", Fresh::Text("")),
+    ("transaction_mode", Fresh::Text("MULTI")),
+    ("transaction_timeout", Fresh::Number(0)),
+    ("wait_timeout", Fresh::Number(28_800)),
+    ("workload", Fresh::Text("OLTP")),
+];
+
+#[derive(Debug, Clone, Copy)]
+enum Fresh {
+    Number(i64),
+    Text(&'static str),
+}
+
+// === impl SessionState ===
+
+impl SessionState {
+    /// A session that has just logged in.
+    pub fn new(id: u32) -> Self {
+        Self {
+            id,
+            target: Target::NONE,
+            target_text: None,
+            autocommit: true,
+            last_insert_id: 0,
+            row_count: 0,
+            found_rows: 0,
+            warnings: Vec::new(),
+            user_variables: BTreeMap::new(),
+            gate_variables: BTreeMap::new(),
+        }
+    }
+
+    /// Back to the state after login, as COM_RESET_CONNECTION does: the selected target stays.
+    pub fn reset(&mut self) {
+        let fresh = Self::new(self.id);
+        let old = std::mem::replace(self, fresh);
+        self.target = old.target;
+        self.target_text = old.target_text;
+    }
+
+    /// Selects a target.
+    pub fn select(&mut self, target: Target) {
+        let text = target.to_string();
+        self.target_text = Some(text).filter(|text| !text.is_empty());
+        self.target = target;
+    }
+
+    /// The canonical name of a variable that the gate owns.
+    pub fn gate_variable(name: &str) -> Option<&'static str> {
+        GATE_VARIABLES.iter().map(|(known, _)| *known).find(|known| *known == name)
+    }
+}
+
+impl SessionValues for SessionState {
+    fn last_insert_id(&self) -> u64 {
+        self.last_insert_id
+    }
+
+    fn database(&self) -> Option<&str> {
+        self.target_text.as_deref()
+    }
+
+    fn connection_id(&self) -> u64 {
+        u64::from(self.id)
+    }
+
+    fn row_count(&self) -> i64 {
+        self.row_count
+    }
+
+    fn found_rows(&self) -> u64 {
+        self.found_rows
+    }
+
+    fn user_variable(&self, name: &str) -> Value {
+        self.user_variables.get(name).cloned().unwrap_or(Value::Null)
+    }
+
+    fn system_variable(&self, name: &str) -> Value {
+        if name == "autocommit" {
+            return Value::Int(i64::from(self.autocommit));
+        }
+        if let Some(value) = self.gate_variables.get(name) {
+            return value.clone();
+        }
+        GATE_VARIABLES.iter().find(|(known, _)| *known == name).map_or(
+            Value::Null,
+            |(_, fresh)| match fresh {
+                Fresh::Number(number) => Value::Int(*number),
+                Fresh::Text(text) => Value::Text((*text).into()),
+            },
+        )
+    }
+}
