@@ -53,6 +53,7 @@ mod users;
 
 pub use connection::{ClientConnection, Closed, ConnectionLimits, PIPELINE_LIMIT};
 pub use login::{Login, LoginSettings, change_user, login, refuse_before_greeting};
+pub use reply::{Definitions, PreparedReply};
 pub use stream::{ClientStream, Peer};
 pub use tls::{RsaKeys, TlsError, self_signed, server_config};
 pub use users::{Identity, Users, UsersError};

@@ -1,5 +1,6 @@
 //! What happens in one client's conversation, from login to the last packet?
 
+mod answer;
 mod like;
 pub mod plan_cache;
 mod prepared;
