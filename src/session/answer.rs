@@ -80,7 +80,7 @@ impl Table {
     ) -> Result<(), Closed> {
         let columns = self.definitions();
         let eof = EofPacket { warnings: end.warnings, status: end.status };
-        client.write_definitions(Definitions::from(&columns), &eof).map_err(Closed::Protocol)?;
+        client.write_definitions(Definitions::from(&columns), eof).map_err(Closed::Protocol)?;
         let mut payload = BytesMut::new();
         for row in &self.rows {
             payload.clear();
