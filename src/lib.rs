@@ -1,5 +1,6 @@
 //! shardgate: one MySQL port over many shards.
 
+pub mod backend;
 pub mod config;
 pub mod dev;
 pub mod error;

@@ -1,0 +1,646 @@
+//! How are commands sent and their answers followed?
+//!
+//! Hot path: a simple query is one write, one read, no allocation. Rows are walked header by header
+//! in the receive buffer and lent out as runs of whole packets; a row that is larger than the buffer
+//! is lent out in pieces, so that memory stays bounded by [`STREAM_SIZE`].
+
+use std::io;
+use std::ops::Range;
+
+use bytes::{BufMut, BytesMut};
+use tokio::io::AsyncWriteExt;
+
+use super::connection::{Condition, Connection};
+use super::error::BackendError;
+use super::inbox::STREAM_SIZE;
+use super::owned::Assembly;
+use crate::protocol::ProtocolError;
+use crate::protocol::capability::Status;
+use crate::protocol::packet::{HEADER_LEN, Header, PacketWriter};
+use crate::protocol::reader::{self, Part, ResponseKind, ResponseReader};
+use crate::protocol::response::{self, ErrPacket, OkPacket, SessionChange};
+use crate::protocol::statement::PrepareOk;
+
+const COM_INIT_DB: u8 = 0x02;
+const COM_QUERY: u8 = 0x03;
+const COM_PING: u8 = 0x0e;
+const COM_STMT_PREPARE: u8 = 0x16;
+const COM_STMT_SEND_LONG_DATA: u8 = 0x18;
+const COM_STMT_CLOSE: u8 = 0x19;
+const COM_STMT_RESET: u8 = 0x1a;
+const COM_RESET_CONNECTION: u8 = 0x1f;
+
+/// An output buffer that grew beyond this is given back after it was sent, in bytes.
+const OUT_REST: usize = 64 * 1024;
+
+/// The longest packet that is not a row, in bytes: definitions and ends of rows.
+const MAX_WHOLE: usize = 1 << 20;
+
+/// The longest list of definitions, in bytes: 4096 columns with five names of 256 bytes each.
+const MAX_DEFINITIONS: usize = 8 << 20;
+
+/// ER_CLIENT_INTERACTION_TIMEOUT: MySQL's goodbye at its idle timeout, sent unasked.
+const IDLE_GOODBYE: u16 = 4031;
+
+/// What comes next of an answer. Slices are lent from the receive buffer until the next call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Event<'a> {
+    /// A statement without rows is done.
+    Ok(OkPacket<'a>),
+    /// The statement failed; the response is over, the connection is not.
+    Error(ErrPacket<'a>),
+    /// A result set begins.
+    Columns {
+        /// Its definitions, as framed packets.
+        run: &'a [u8],
+        /// How many they are.
+        count: usize,
+    },
+    /// Rows.
+    Rows {
+        /// Whole rows, as framed packets.
+        run: &'a [u8],
+        /// How many they are.
+        count: usize,
+    },
+    /// A part of a row that is larger than the buffer. All parts in order make one or more packets.
+    RowPiece {
+        /// The bytes, with a header where a packet starts.
+        bytes: &'a [u8],
+        /// The bytes begin with a packet's header.
+        starts_packet: bool,
+        /// The row ends with these bytes.
+        ends_row: bool,
+    },
+    /// A result set ends.
+    RowsEnd(OkPacket<'a>),
+    /// The server asks for a local file of this name: answer with [`Connection::send_local_infile`].
+    LocalInfile(&'a [u8]),
+}
+
+/// One answer that the server owes.
+#[derive(Debug)]
+pub(super) struct Owed {
+    reader: ResponseReader,
+    next_seq: u8,
+    /// The answer to a prelude: nobody sees it unless it is an error.
+    swallow: bool,
+    /// The next packets are definitions; how far they have been walked.
+    gathered: Option<Gathered>,
+    /// A row is being lent out in pieces.
+    piece: Option<Piece>,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Gathered {
+    bytes: usize,
+    count: usize,
+    prepared: Option<PrepareOk>,
+    /// Where the parameters' definitions end.
+    parameters_end: usize,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Piece {
+    /// Bytes of the packet that are still to come.
+    left: usize,
+    ends_row: bool,
+}
+
+/// An event, as ranges of the unread bytes.
+#[derive(Debug)]
+pub(super) enum Found {
+    Ok(Range<usize>),
+    Error(Range<usize>),
+    Columns { range: Range<usize>, count: usize },
+    Rows { range: Range<usize>, count: usize },
+    RowPiece { range: Range<usize>, starts_packet: bool, ends_row: bool },
+    RowsEnd(Range<usize>),
+    LocalInfile(Range<usize>),
+    Prepared { head: PrepareOk, parameters: Range<usize>, columns: Range<usize> },
+}
+
+enum Step {
+    Found(Found),
+    /// Something was swallowed or skipped: look again.
+    Again,
+    /// So many unread bytes are needed to go on.
+    Need(usize),
+}
+
+// === impl Connection: sending ===
+
+impl Connection {
+    /// Appends COM_QUERY.
+    pub fn send_query(&mut self, sql: &[u8]) {
+        self.send_query_with(|out| out.put_slice(sql));
+    }
+
+    /// Appends COM_QUERY with the text that `render` appends; it must only append.
+    pub fn send_query_with(&mut self, render: impl FnOnce(&mut BytesMut)) {
+        self.send_packet_with(ResponseKind::Results, |out| {
+            out.put_u8(COM_QUERY);
+            render(out);
+        });
+    }
+
+    /// Appends a statement that goes out ahead of the next command. Its answer is swallowed; if it is
+    /// an error, waiting for the next answer ends in [`BackendError::Prelude`] and the connection is
+    /// closed, because the command behind it may have run without it.
+    pub fn send_prelude(&mut self, sql: &[u8]) {
+        self.send_query(sql);
+        self.swallow_last();
+    }
+
+    /// Appends COM_STMT_EXECUTE; `encode` appends the whole payload, command byte included
+    /// (`protocol::statement` has encoders).
+    pub fn send_execute_with(&mut self, encode: impl FnOnce(&mut BytesMut)) {
+        self.send_packet_with(ResponseKind::Results, encode);
+    }
+
+    /// Appends COM_STMT_SEND_LONG_DATA, which has no answer.
+    pub fn send_long_data(&mut self, statement_id: u32, parameter: u16, data: &[u8]) {
+        self.begin();
+        PacketWriter::default().write_with(&mut self.out, |out| {
+            out.put_u8(COM_STMT_SEND_LONG_DATA);
+            out.put_u32_le(statement_id);
+            out.put_u16_le(parameter);
+            out.put_slice(data);
+        });
+    }
+
+    /// Appends COM_STMT_RESET.
+    pub fn send_statement_reset(&mut self, statement_id: u32) {
+        self.send_packet_with(ResponseKind::Results, |out| {
+            out.put_u8(COM_STMT_RESET);
+            out.put_u32_le(statement_id);
+        });
+    }
+
+    /// Appends COM_INIT_DB. The connection is tainted: its default database is not the tablet's.
+    pub fn send_init_db(&mut self, schema: &[u8]) {
+        self.send_packet_with(ResponseKind::Results, |out| {
+            out.put_u8(COM_INIT_DB);
+            out.put_slice(schema);
+        });
+        self.taint();
+    }
+
+    /// Appends COM_PING.
+    pub fn send_ping(&mut self) {
+        self.send_packet(ResponseKind::Results, &[COM_PING]);
+    }
+
+    /// Appends any payload, command byte included, that has an answer of this kind.
+    pub fn send_packet(&mut self, kind: ResponseKind, payload: &[u8]) {
+        self.send_packet_with(kind, |out| out.put_slice(payload));
+    }
+
+    /// Appends a payload that `encode` appends.
+    pub fn send_packet_with(&mut self, kind: ResponseKind, encode: impl FnOnce(&mut BytesMut)) {
+        self.begin();
+        PacketWriter::default().write_with(&mut self.out, encode);
+        self.owed.push_back(Owed {
+            reader: ResponseReader::new(kind, self.capabilities),
+            next_seq: 1,
+            swallow: false,
+            gathered: None,
+            piece: None,
+        });
+        self.unsent += 1;
+    }
+
+    /// Appends a part of the local file that the server asked for; an empty part ends it.
+    pub fn send_local_infile(&mut self, data: &[u8]) {
+        let Some(owed) = self.owed.front_mut() else { return };
+        let mut writer = PacketWriter::new(owed.next_seq);
+        writer.write(&mut self.out, data);
+        owed.next_seq = writer.next_seq();
+        if data.is_empty() {
+            owed.reader.local_infile_sent();
+        }
+    }
+
+    pub(super) fn send_prepare(&mut self, text: &[u8]) {
+        self.send_packet_with(ResponseKind::Prepare, |out| {
+            out.put_u8(COM_STMT_PREPARE);
+            out.put_slice(text);
+        });
+    }
+
+    /// Appends COM_STMT_CLOSE, which has no answer; it leaves with the next command.
+    pub(super) fn send_close(&mut self, statement_id: u32) {
+        PacketWriter::default().write_with(&mut self.out, |out| {
+            out.put_u8(COM_STMT_CLOSE);
+            out.put_u32_le(statement_id);
+        });
+    }
+
+    /// Appends COM_RESET_CONNECTION; its answer is swallowed.
+    pub(super) fn send_reset(&mut self) {
+        self.send_packet(ResponseKind::Results, &[COM_RESET_CONNECTION]);
+        self.swallow_last();
+    }
+
+    /// Whether the last event ended its response. If it did not, more results follow.
+    #[must_use]
+    pub fn response_done(&self) -> bool {
+        self.response_done
+    }
+
+    /// Sends what was appended. [`Connection::next`] does it too; alone it is for commands without an
+    /// answer. Cancel-safe.
+    pub async fn flush(&mut self) -> Result<(), BackendError> {
+        while self.written < self.out.len() {
+            match self.stream.write(&self.out[self.written..]).await {
+                Ok(0) => return Err(self.lost(io::ErrorKind::WriteZero.into())),
+                Ok(count) => {
+                    self.written += count;
+                    self.sent += count as u64;
+                    self.sent_any = true;
+                }
+                // The server may have said why before it closed: the answer is read first.
+                Err(error) if self.sent_any && !self.owed.is_empty() => {
+                    self.worsen(Condition::Broken);
+                    tracing::debug!(%error, "write to server failed");
+                    break;
+                }
+                Err(error) => return Err(self.lost(error)),
+            }
+        }
+        if self.stream.needs_flush() && !self.out.is_empty() {
+            self.stream.flush().await.map_err(|error| self.lost(error))?;
+        }
+        (self.written, self.unsent) = (0, 0);
+        self.out.clear();
+        if self.out.capacity() > OUT_REST {
+            self.out = BytesMut::new();
+        }
+        Ok(())
+    }
+
+    /// Takes back what was appended and not sent: those commands will not run. Where a part of it has
+    /// left already, or settings were among it, the connection is beyond use.
+    pub(super) fn discard_unsent(&mut self) {
+        if self.out.is_empty() {
+            return;
+        }
+        if self.written > 0 || self.owed.iter().rev().take(self.unsent).any(|owed| owed.swallow) {
+            self.worsen(Condition::Broken);
+        }
+        self.owed.truncate(self.owed.len().saturating_sub(self.unsent));
+        self.out.clear();
+        (self.written, self.unsent) = (0, 0);
+        // Statements may have been closed in what is gone.
+        self.taint();
+    }
+
+    /// Marks the beginning of an exchange, for telling whether an error came before any answer.
+    fn begin(&mut self) {
+        if !self.owes() {
+            self.received_before = self.inbox.received();
+            self.sent_any = false;
+            self.response_done = false;
+        }
+    }
+
+    fn swallow_last(&mut self) {
+        if let Some(last) = self.owed.back_mut() {
+            last.swallow = true;
+        }
+    }
+}
+
+// === impl Connection: receiving ===
+
+impl Connection {
+    /// Sends what was appended and waits for the next event. Cancel-safe.
+    ///
+    /// # Errors
+    /// An error of the server is an event. After an `Err` the connection is broken.
+    pub async fn next(&mut self) -> Result<Event<'_>, BackendError> {
+        let found = self.advance().await?;
+        self.lend(found)
+    }
+
+    /// As [`Connection::next`], with ranges instead of slices, and PREPARE's answers.
+    pub(super) async fn advance(&mut self) -> Result<Found, BackendError> {
+        self.flush().await?;
+        loop {
+            match self.step() {
+                Ok(Step::Found(found)) => return Ok(found),
+                Ok(Step::Again) => {}
+                Ok(Step::Need(wanted)) => {
+                    if let Err(error) = self.inbox.fill(&mut self.stream, wanted).await {
+                        return Err(self.lost(error));
+                    }
+                }
+                Err(error) => {
+                    if error.loses_connection() {
+                        self.worsen(Condition::Broken);
+                    }
+                    return Err(error);
+                }
+            }
+        }
+    }
+
+    /// The answers to everything that was sent, thrown away: `false` if they are longer than `limit`
+    /// bytes. A transaction stays as it is. Cancel-safe.
+    pub(super) async fn drain(&mut self, limit: u64) -> Result<bool, BackendError> {
+        self.drain_down_to(0, limit).await
+    }
+
+    /// As [`Connection::drain`], until only so many answers are owed.
+    pub(super) async fn drain_down_to(&mut self, owed: usize, limit: u64) -> Result<bool, BackendError> {
+        let before = self.inbox.received();
+        self.assembly = Assembly::default();
+        self.flush().await?;
+        while self.owed.len() > owed {
+            match self.advance().await? {
+                Found::LocalInfile(_) => self.send_local_infile(b""),
+                // The server keeps a statement that nobody here knows.
+                Found::Prepared { .. } => self.taint(),
+                _ => {}
+            }
+            if self.inbox.received() - before > limit {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    pub(super) fn lend(&self, found: Found) -> Result<Event<'_>, BackendError> {
+        let slice = |range| self.inbox.slice(range);
+        Ok(match found {
+            Found::Ok(range) => Event::Ok(OkPacket::decode(slice(range), self.capabilities)?),
+            Found::RowsEnd(range) => Event::RowsEnd(OkPacket::decode(slice(range), self.capabilities)?),
+            Found::Error(range) => Event::Error(ErrPacket::decode(slice(range))?),
+            Found::Columns { range, count } => Event::Columns { run: slice(range), count },
+            Found::Rows { range, count } => Event::Rows { run: slice(range), count },
+            Found::RowPiece { range, starts_packet, ends_row } => {
+                Event::RowPiece { bytes: slice(range), starts_packet, ends_row }
+            }
+            Found::LocalInfile(range) => Event::LocalInfile(slice(range)),
+            Found::Prepared { .. } => return Err(BackendError::Misuse("prepared statement as an event")),
+        })
+    }
+
+    fn step(&mut self) -> Result<Step, BackendError> {
+        self.inbox.consume(std::mem::take(&mut self.lent));
+        let Some(owed) = self.owed.front() else {
+            return Err(BackendError::Misuse("no answer is due"));
+        };
+        if owed.reader.waits_for_file() {
+            return Err(BackendError::Misuse("the server waits for a file"));
+        }
+        if owed.gathered.is_some() {
+            return self.gather();
+        }
+        if let Some(piece) = owed.piece {
+            return Ok(self.continue_piece(piece));
+        }
+        let Some(header) = self.inbox.header() else { return Ok(Step::Need(HEADER_LEN)) };
+        if header.length > 0 && self.inbox.unread().len() == HEADER_LEN {
+            return Ok(Step::Need(HEADER_LEN + 1));
+        }
+        if owed.reader.in_rows() { self.rows(header) } else { self.whole(header) }
+    }
+
+    /// Walks the rows that are there.
+    fn rows(&mut self, first_header: Header) -> Result<Step, BackendError> {
+        let Some(owed) = self.owed.front_mut() else { return Ok(Step::Again) };
+        let unread = self.inbox.unread();
+        let (mut at, mut count, mut header) = (0, 0, first_header);
+        loop {
+            let total = HEADER_LEN + header.length;
+            if unread.len() - at < total {
+                break;
+            }
+            // A row's continuation always travels as a piece, so `at` stands at the head of a row.
+            if owed.piece.is_some() || header.continues() {
+                break;
+            }
+            if let Part::Whole = owed.reader.classify(header, unread.get(at + HEADER_LEN).copied()) {
+                break;
+            }
+            check_seq(owed, header)?;
+            at += total;
+            count += 1;
+            match Header::parse(&unread[at..]) {
+                Some(next) => header = next,
+                None => break,
+            }
+        }
+        if count > 0 {
+            self.lent = at;
+            self.response_done = false;
+            if owed.swallow {
+                return Ok(Step::Again);
+            }
+            return Ok(Step::Found(Found::Rows { range: 0..at, count }));
+        }
+        let part = owed.reader.classify(header, unread.get(HEADER_LEN).copied());
+        let Part::Row { ends_row } = part else { return self.whole(header) };
+        if HEADER_LEN + header.length <= STREAM_SIZE {
+            return Ok(Step::Need(HEADER_LEN + header.length));
+        }
+        check_seq(owed, header)?;
+        owed.piece = Some(Piece { left: header.length, ends_row });
+        Ok(self.lend_piece(HEADER_LEN, true))
+    }
+
+    /// Goes on with a row that is lent out in pieces.
+    fn continue_piece(&mut self, piece: Piece) -> Step {
+        if piece.left > 0 {
+            if self.inbox.unread().is_empty() {
+                return Step::Need(1);
+            }
+            return self.lend_piece(0, false);
+        }
+        // The packet is complete and the row goes on: the next one's header.
+        let Some(header) = self.inbox.header() else { return Step::Need(HEADER_LEN) };
+        let Some(owed) = self.owed.front_mut() else { return Step::Again };
+        owed.next_seq = header.seq.wrapping_add(1);
+        let part = owed.reader.classify(header, None);
+        owed.piece = Some(Piece { left: header.length, ends_row: part == Part::Row { ends_row: true } });
+        self.lend_piece(HEADER_LEN, true)
+    }
+
+    fn lend_piece(&mut self, header: usize, starts_packet: bool) -> Step {
+        let available = self.inbox.unread().len() - header;
+        let Some(owed) = self.owed.front_mut() else { return Step::Again };
+        let Some(piece) = &mut owed.piece else { return Step::Again };
+        let taken = Ord::min(available, piece.left);
+        piece.left -= taken;
+        let ends_row = piece.ends_row && piece.left == 0;
+        if ends_row {
+            owed.piece = None;
+        }
+        self.lent = header + taken;
+        self.response_done = false;
+        if owed.swallow {
+            return Step::Again;
+        }
+        Step::Found(Found::RowPiece { range: 0..self.lent, starts_packet, ends_row })
+    }
+
+    /// Reads a packet that is not a row.
+    fn whole(&mut self, header: Header) -> Result<Step, BackendError> {
+        if header.length > MAX_WHOLE {
+            return Err(ProtocolError::TooLarge { limit: MAX_WHOLE }.into());
+        }
+        let total = HEADER_LEN + header.length;
+        let unread = self.inbox.unread();
+        let Some(payload) = unread.get(HEADER_LEN..total) else { return Ok(Step::Need(total)) };
+        let Some(owed) = self.owed.front_mut() else { return Ok(Step::Again) };
+        let is_first = owed.next_seq == 1;
+        if is_first && is_goodbye(header, payload) {
+            return Err(BackendError::Stale);
+        }
+        check_seq(owed, header)?;
+        let event = owed.reader.packet(payload)?;
+        let range = HEADER_LEN..total;
+        let found = match event {
+            reader::Event::Columns(_) | reader::Event::Prepared(_) => {
+                let prepared = if let reader::Event::Prepared(head) = event { Some(head) } else { None };
+                owed.gathered = Some(Gathered { prepared, ..Gathered::default() });
+                self.inbox.consume(total);
+                return Ok(Step::Again);
+            }
+            reader::Event::Definition | reader::Event::DefinitionsEnd => {
+                return Err(ProtocolError::Malformed("response").into());
+            }
+            reader::Event::Ok(packet) => {
+                let (status, changed) = (packet.status, changes_state(&packet));
+                self.note(status, changed);
+                Found::Ok(range)
+            }
+            reader::Event::RowsEnd(packet) => {
+                let (status, changed) = (packet.status, changes_state(&packet));
+                self.note(status, changed);
+                Found::RowsEnd(range)
+            }
+            reader::Event::Error(packet) => {
+                let error = owed.swallow.then(|| packet.to_error());
+                if let Some(error) = error {
+                    return Err(BackendError::Prelude(error));
+                }
+                Found::Error(range)
+            }
+            reader::Event::LocalInfile(_) => Found::LocalInfile(range),
+        };
+        self.lent = total;
+        Ok(self.deliver(found))
+    }
+
+    /// Collects definitions until the list is complete, so that they are lent out in one run.
+    fn gather(&mut self) -> Result<Step, BackendError> {
+        let Some(owed) = self.owed.front_mut() else { return Ok(Step::Again) };
+        let Some(mut gathered) = owed.gathered else { return Ok(Step::Again) };
+        let parameters = gathered.prepared.map_or(0, |head| usize::from(head.params));
+        let unread = self.inbox.unread();
+        while owed.reader.definitions_left() > 0 {
+            let rest = &unread[gathered.bytes..];
+            let Some(header) = Header::parse(rest) else {
+                owed.gathered = Some(gathered);
+                return Ok(Step::Need(gathered.bytes + HEADER_LEN));
+            };
+            let total = HEADER_LEN + header.length;
+            if header.length > MAX_WHOLE || gathered.bytes + total > MAX_DEFINITIONS {
+                return Err(ProtocolError::TooLarge { limit: MAX_DEFINITIONS }.into());
+            }
+            let Some(payload) = rest.get(HEADER_LEN..total) else {
+                owed.gathered = Some(gathered);
+                return Ok(Step::Need(gathered.bytes + total));
+            };
+            check_seq(owed, header)?;
+            if let reader::Event::Error(packet) = owed.reader.packet(payload)? {
+                if owed.swallow {
+                    return Err(BackendError::Prelude(packet.to_error()));
+                }
+                owed.gathered = None;
+                let start = gathered.bytes;
+                self.lent = start + total;
+                return Ok(self.deliver(Found::Error(start + HEADER_LEN..start + total)));
+            }
+            gathered.bytes += total;
+            gathered.count += 1;
+            if gathered.count == parameters {
+                gathered.parameters_end = gathered.bytes;
+            }
+        }
+        owed.gathered = None;
+        self.lent = gathered.bytes;
+        let found = match gathered.prepared {
+            None => Found::Columns { range: 0..gathered.bytes, count: gathered.count },
+            Some(head) => Found::Prepared {
+                head,
+                parameters: 0..gathered.parameters_end,
+                columns: gathered.parameters_end..gathered.bytes,
+            },
+        };
+        Ok(self.deliver(found))
+    }
+
+    /// Strikes a finished answer off the list, and keeps a prelude's events back.
+    fn deliver(&mut self, found: Found) -> Step {
+        let Some(owed) = self.owed.front() else { return Step::Again };
+        let (swallow, done) = (owed.swallow, owed.reader.is_done());
+        if done {
+            self.owed.pop_front();
+        }
+        self.response_done = done && !swallow;
+        if swallow { Step::Again } else { Step::Found(found) }
+    }
+
+    /// Keeps the status, and whether the session has changed in a way that nobody predicted.
+    fn note(&mut self, status: Status, changed: bool) {
+        self.status = status;
+        let expected = self.owed.front().is_some_and(|owed| owed.swallow);
+        if changed && !expected {
+            self.taint();
+        }
+    }
+
+    /// The error of a socket that failed, by what had happened before.
+    fn lost(&mut self, error: io::Error) -> BackendError {
+        self.worsen(Condition::Broken);
+        if self.inbox.received() > self.received_before {
+            BackendError::Lost(error)
+        } else if self.sent_any {
+            BackendError::Unanswered(error)
+        } else {
+            BackendError::Stale
+        }
+    }
+}
+
+fn check_seq(owed: &mut Owed, header: Header) -> Result<(), ProtocolError> {
+    if header.seq != owed.next_seq {
+        return Err(ProtocolError::OutOfOrder { expected: owed.next_seq, found: header.seq });
+    }
+    owed.next_seq = header.seq.wrapping_add(1);
+    Ok(())
+}
+
+/// Whether the first packet of an answer is no answer, but what the server said before it closed.
+fn is_goodbye(header: Header, payload: &[u8]) -> bool {
+    payload.first() == Some(&response::ERR)
+        && ErrPacket::decode(payload).is_ok_and(|packet| header.seq == 0 || packet.code == IDLE_GOODBYE)
+}
+
+/// Whether an OK tells a change of session state that outlives the statement.
+fn changes_state(packet: &OkPacket<'_>) -> bool {
+    !packet.session_state.is_empty()
+        && packet.session_changes().any(|change| match change {
+            Ok(
+                SessionChange::Gtids(_)
+                | SessionChange::TransactionCharacteristics(_)
+                | SessionChange::TransactionState(_),
+            ) => false,
+            Ok(SessionChange::State(changed)) => changed,
+            Ok(SessionChange::Variable { .. } | SessionChange::Schema(_) | SessionChange::Unknown(_))
+            | Err(_) => true,
+        })
+}
