@@ -322,3 +322,6 @@ impl Vindex {
 fn prefix(bytes: &[u8]) -> Destination {
     if bytes.is_empty() { Destination::All } else { Destination::Range(KeyRange::of_prefix(bytes)) }
 }
+
+#[cfg(test)]
+mod tests;
