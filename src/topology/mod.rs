@@ -4,6 +4,7 @@
 //! on the snapshot that it began with.
 
 pub mod file;
+pub mod watch;
 
 use std::collections::BTreeMap;
 use std::fmt;
