@@ -137,13 +137,13 @@ pub(super) fn node(at: usize) -> Node {
 
 /// The elements of a contraction's result.
 pub(super) fn result(at: usize) -> Elements {
-    let [start, count] = two(&SECTIONS.results[at]);
+    let [start, count] = two(SECTIONS.results[at]);
     elements(start, count)
 }
 
 /// How a code point combines with its neighbours.
 pub(super) fn mark(point: char) -> Mark {
-    let found = SECTIONS.marks.binary_search_by_key(&u32::from(point), |mark| first(mark));
+    let found = SECTIONS.marks.binary_search_by_key(&u32::from(point), first);
     found.map_or_else(
         |_| Mark::default(),
         |at| {
@@ -158,7 +158,7 @@ pub(super) fn mark(point: char) -> Mark {
 pub(super) fn implicit(point: char) -> u32 {
     let number = u32::from(point);
     let at = SECTIONS.ideographs.partition_point(|range| first(range) <= number);
-    let ideograph = at > 0 && number as usize <= two(&SECTIONS.ideographs[at - 1])[1];
+    let ideograph = at > 0 && number as usize <= two(SECTIONS.ideographs[at - 1])[1];
     match (ideograph, number) {
         (false, _) => number + 0x5_0000,
         (true, 0x4E00..=0x9FFF | 0xF900..=0xFAFF) => number + 0x1_0000,
@@ -176,7 +176,7 @@ fn first<const N: usize>(bytes: &[u8; N]) -> u32 {
     bytes.first_chunk().map_or(0, |number| u32::from_le_bytes(*number))
 }
 
-fn two(bytes: &[u8; 8]) -> [usize; 2] {
+fn two(bytes: [u8; 8]) -> [usize; 2] {
     let (numbers, _) = bytes.as_chunks();
     [0, 1].map(|at| u32::from_le_bytes(numbers[at]) as usize)
 }
