@@ -17,3 +17,6 @@ pub mod topology;
 pub mod value;
 pub mod vindex;
 pub mod vschema;
+
+#[cfg(test)]
+mod tidy;
