@@ -235,9 +235,47 @@ pub(crate) fn is_aa() -> bool {
     std::env::var_os("BENCH_AA").is_some()
 }
 
+/// The release binary of this very build, over a topology file.
 fn start_gate(folder: &Path, port: u16, mysql: u16) -> io::Result<Server> {
     if is_aa() {
         return start_haproxy(folder, port, mysql);
     }
-    Err(io::Error::other("TODO"))
+    let folder = folder.join("gate");
+    fs::create_dir_all(&folder)?;
+    fs::write(
+        folder.join("sbtest.json"),
+        r#"{"sharded": true, "vindexes": {"hash": {"type": "hash"}},
+            "tables": {"sbtest1": {"column_vindexes": [{"column": "id", "name": "hash"}]}}}"#,
+    )?;
+    fs::write(folder.join("stream.json"), r#"{"tables": {"line": {}}}"#)?;
+    fs::write(folder.join("topology.toml"), topology(mysql))?;
+    let config = folder.join("gate.toml");
+    fs::write(
+        &config,
+        format!(
+            "[listen]\naddress = \"127.0.0.1:{port}\"\nmax_connections = 20000\n[http]\naddress = \"127.0.0.1:{}\"\n\
+             [topology]\nkind = \"file\"\npath = \"topology.toml\"\n[users]\nallow_any = true\n\
+             [backend]\nuser = \"{USER}\"\npassword = \"\"\n",
+            port + 1
+        ),
+    )?;
+    let mut command = Command::new(env!("CARGO_BIN_EXE_shardgate"));
+    command.arg("serve").arg("--config").arg(&config).env("TOKIO_WORKER_THREADS", "2");
+    Server::start("shardgate", port, &mut command, &folder.join("gate.log"))
+}
+
+fn topology(mysql: u16) -> String {
+    let mut text = String::from(
+        "cells = [\"zone1\"]\n[keyspaces.sbtest]\nvschema = \"sbtest.json\"\n[keyspaces.stream]\nvschema = \"stream.json\"\n",
+    );
+    let unsharded = [("stream", "0", "stream")];
+    let shards = SHARDS.iter().map(|(shard, database)| ("sbtest", *shard, *database)).chain(unsharded);
+    for (uid, (keyspace, shard, database)) in shards.enumerate() {
+        text += &format!(
+            "[[keyspaces.{keyspace}.shards]]\nname = \"{shard}\"\n\
+             servers = [{{ alias = \"zone1-{}\", host = \"127.0.0.1\", port = {mysql}, role = \"primary\", schema = \"{database}\" }}]\n",
+            100 + uid
+        );
+    }
+    text
 }
