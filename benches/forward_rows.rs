@@ -62,7 +62,7 @@ fn forward_a_buffer_of_rows(criterion: &mut Criterion) {
         let (mut reader, mut writer, mut output) = (reader_in_rows(), PacketWriter::new(1), BytesMut::new());
         let mut group = criterion.benchmark_group("forward a buffer of rows");
         group.throughput(Throughput::Bytes(input.len() as u64));
-        group.bench_function(&format!("of {payload} bytes each"), |bencher| {
+        group.bench_function(format!("of {payload} bytes each"), |bencher| {
             bencher.iter(|| forward(&mut reader, black_box(&input), &mut writer, &mut output));
         });
         assert_eq!(output.len(), input.len(), "every row is forwarded");

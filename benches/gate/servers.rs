@@ -4,8 +4,9 @@
 //! runs, the four shards `sbtest_…` of the gate's keyspace, and the `stream` database of the large
 //! SELECT. HAProxy and the gate run with two threads each in front of that same server.
 
+use std::fmt::Write as _;
 use std::fs;
-use std::io::{self, Write};
+use std::io::{self, Write as _};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -271,7 +272,8 @@ fn topology(mysql: u16) -> String {
     let unsharded = [("stream", "0", "stream")];
     let shards = SHARDS.iter().map(|(shard, database)| ("sbtest", *shard, *database)).chain(unsharded);
     for (uid, (keyspace, shard, database)) in shards.enumerate() {
-        text += &format!(
+        let _ = write!(
+            text,
             "[[keyspaces.{keyspace}.shards]]\nname = \"{shard}\"\n\
              servers = [{{ alias = \"zone1-{}\", host = \"127.0.0.1\", port = {mysql}, role = \"primary\", schema = \"{database}\" }}]\n",
             100 + uid
