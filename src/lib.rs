@@ -14,6 +14,7 @@ pub mod server;
 pub mod session;
 pub mod sql;
 pub mod topology;
+pub mod transaction;
 pub mod value;
 pub mod vindex;
 pub mod vschema;

@@ -1,21 +1,88 @@
 //! How does a plan become rows, affected rows, or an error?
 //!
-//! Operators ([`stream`]) read single columns of rows that are otherwise opaque bytes, on the
-//! session's own task.
+//! [`execute`] is one match over the plan. What the plan cannot know comes in the [`ExecContext`];
+//! what comes out is an [`Output`]:
+//!
+//! - one shard's answer, untouched ([`Forward`]): the session moves its packets to the client;
+//! - rows through operators ([`Rows`]): merged, aggregated, cut;
+//! - the numbers of an OK packet ([`OkSummary`]).
+//!
+//! Deliberately absent: tasks of its own (everything runs on the session's task; only sequence
+//! prefetches are spawned, on the tracker), retries of statements, and any guess: what the gate
+//! cannot merge exactly is refused with VT12001 before the first row.
 
 mod aggregate;
 mod collation;
 mod compare;
+mod context;
+mod control;
 mod distinct;
+mod insert;
 mod limit;
 mod memory;
 mod merge;
+mod modify;
 mod number;
+mod output;
+mod route;
 mod row;
+mod scatter;
+mod select;
+mod send;
+mod sequence;
 mod sort;
 mod stream;
 mod truncate;
 
+pub use context::{ExecContext, Protocol};
 pub use memory::MemoryBudget;
-pub use row::{RowFormat, Shape};
-pub use stream::{BATCH_ROWS, RowBatch, RowStream};
+pub use output::{Forward, OkSummary, Output, Rows, SchemaName};
+pub use row::{ColumnType, RowFormat, Shape};
+pub use sequence::Sequences;
+pub use stream::{BATCH_ROWS, RowBatch, RowSource, RowStream};
+
+use crate::error::{Result, SqlError};
+use crate::planner::{Node, Plan, StatementKind};
+
+/// Executes a plan. The caller drops the output before the next statement, and then calls
+/// `ShardTransactions::settle`; also after an error.
+///
+/// Cancel safe in this sense: where the future is dropped, connections that are in the middle of
+/// something are killed and cleaned, by their pools or by `settle`.
+///
+/// # Errors
+/// VT09032 after a lost transaction; whatever the shards, the routing or the sequences say; 1815 for
+/// plans that are the session's own matter (SET, USE, SHOW of the gate's knowledge).
+pub async fn execute<'a>(plan: &Plan, context: ExecContext<'a>) -> Result<Output<'a>> {
+    context.transactions.check()?;
+    if plan.kind == StatementKind::Ddl && context.transactions.is_open() {
+        // DDL commits what is open, as in MySQL.
+        context.transactions.commit().await.map_err(|failed| failed.error)?;
+    }
+    match &plan.node {
+        Node::Route(_)
+        | Node::Limit { .. }
+        | Node::Sort { .. }
+        | Node::Aggregate(_)
+        | Node::Distinct { .. }
+        | Node::Truncate { .. } => context.select(&plan.node, plan.kind).await,
+        Node::Modify(route) => context.modify(route, plan.kind).await,
+        Node::Insert(insert) => context.insert(insert, plan.kind).await,
+        Node::NextValues { sequence, count } => context.next_values(sequence, count).await,
+        Node::Show(_) | Node::Session(_) => Err(SqlError::bug("a session statement reached the executor")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A session's task may move between threads while it executes.
+    #[test]
+    fn execution_is_send() {
+        fn call<'a>(plan: &'a Plan, context: ExecContext<'a>) -> impl Future<Output = ()> + Send {
+            async move { drop(execute(plan, context).await) }
+        }
+        let _ = call;
+    }
+}

@@ -9,16 +9,9 @@ use std::sync::Arc;
 use bytes::{BufMut, Bytes, BytesMut};
 
 use crate::error::{Result, SqlError};
+use crate::protocol::column::Columns;
+pub use crate::protocol::row::RowFormat;
 use crate::protocol::wire::{NULL_COLUMN, put_lenenc_bytes};
-
-/// Text rows (COM_QUERY) or binary rows (COM_STMT_EXECUTE).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum RowFormat {
-    /// Every value is a length-encoded text; `fb` is NULL.
-    Text,
-    /// `00`, a NULL bitmap with offset 2, then the values in their types' own layouts.
-    Binary,
-}
 
 /// What operators must know of a column definition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,33 +27,32 @@ pub struct ColumnType {
 }
 
 /// Type bytes of column definitions (`field_types.h`).
-pub mod kind {
-    #![allow(missing_docs, reason = "the names are the protocol's")]
-    pub const DECIMAL: u8 = 0x00;
-    pub const TINY: u8 = 0x01;
-    pub const SHORT: u8 = 0x02;
-    pub const LONG: u8 = 0x03;
-    pub const FLOAT: u8 = 0x04;
-    pub const DOUBLE: u8 = 0x05;
-    pub const NULL: u8 = 0x06;
-    pub const TIMESTAMP: u8 = 0x07;
-    pub const LONGLONG: u8 = 0x08;
-    pub const INT24: u8 = 0x09;
-    pub const DATE: u8 = 0x0a;
-    pub const TIME: u8 = 0x0b;
-    pub const DATETIME: u8 = 0x0c;
-    pub const YEAR: u8 = 0x0d;
-    pub const VARCHAR: u8 = 0x0f;
-    pub const BIT: u8 = 0x10;
-    pub const JSON: u8 = 0xf5;
-    pub const NEWDECIMAL: u8 = 0xf6;
-    pub const ENUM: u8 = 0xf7;
-    pub const SET: u8 = 0xf8;
-    pub const TINY_BLOB: u8 = 0xf9;
-    pub const BLOB: u8 = 0xfc;
-    pub const VAR_STRING: u8 = 0xfd;
-    pub const STRING: u8 = 0xfe;
-    pub const GEOMETRY: u8 = 0xff;
+pub(crate) mod kind {
+    pub(crate) const DECIMAL: u8 = 0x00;
+    pub(crate) const TINY: u8 = 0x01;
+    pub(crate) const SHORT: u8 = 0x02;
+    pub(crate) const LONG: u8 = 0x03;
+    pub(crate) const FLOAT: u8 = 0x04;
+    pub(crate) const DOUBLE: u8 = 0x05;
+    pub(crate) const NULL: u8 = 0x06;
+    pub(crate) const TIMESTAMP: u8 = 0x07;
+    pub(crate) const LONGLONG: u8 = 0x08;
+    pub(crate) const INT24: u8 = 0x09;
+    pub(crate) const DATE: u8 = 0x0a;
+    pub(crate) const TIME: u8 = 0x0b;
+    pub(crate) const DATETIME: u8 = 0x0c;
+    pub(crate) const YEAR: u8 = 0x0d;
+    pub(crate) const VARCHAR: u8 = 0x0f;
+    pub(crate) const BIT: u8 = 0x10;
+    pub(crate) const JSON: u8 = 0xf5;
+    pub(crate) const NEWDECIMAL: u8 = 0xf6;
+    pub(crate) const ENUM: u8 = 0xf7;
+    pub(crate) const SET: u8 = 0xf8;
+    pub(crate) const TINY_BLOB: u8 = 0xf9;
+    pub(crate) const BLOB: u8 = 0xfc;
+    pub(crate) const VAR_STRING: u8 = 0xfd;
+    pub(crate) const STRING: u8 = 0xfe;
+    pub(crate) const GEOMETRY: u8 = 0xff;
 }
 
 /// The UNSIGNED flag of a column definition.
@@ -96,6 +88,35 @@ type Field = Option<Range<usize>>;
 // === impl Shape ===
 
 impl Shape {
+    /// The layout of rows under these definitions.
+    ///
+    /// # Errors
+    /// A definition that does not read.
+    pub fn of(columns: &Columns, format: RowFormat) -> Result<Self> {
+        let column = |column: Result<crate::protocol::column::Column<'_>, _>| {
+            let column = column.map_err(|_| SqlError::bug("a shard sent a definition that does not read"))?;
+            Ok(ColumnType {
+                kind: column.kind.0,
+                flags: column.flags.0,
+                decimals: column.decimals,
+                charset: column.charset,
+            })
+        };
+        Ok(Self { format, columns: columns.iter().map(column).collect::<Result<_>>()? })
+    }
+
+    /// Whether rows of both layouts can stand in one result: the same types in the same order.
+    /// Lengths and NOT NULL may differ while a schema change runs.
+    pub fn agrees(&self, other: &Self) -> bool {
+        let same = |(left, right): (&ColumnType, &ColumnType)| {
+            left.kind == right.kind
+                && left.flags & UNSIGNED == right.flags & UNSIGNED
+                && left.charset == right.charset
+                && left.decimals == right.decimals
+        };
+        self.columns.len() == other.columns.len() && self.columns.iter().zip(&*other.columns).all(same)
+    }
+
     /// The bytes of one column; none for NULL.
     ///
     /// # Errors

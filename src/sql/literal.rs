@@ -52,9 +52,7 @@ impl Bindings<'_> {
             Operand::Param(index) => self.params.get(*index as usize).cloned().ok_or_else(missing),
             Operand::Negated(inner) => Ok(negate(self.value(inner)?)),
             Operand::Constant(value) => Ok(value.clone()),
-            Operand::Generated(index) => {
-                self.generated.get(*index as usize).copied().map(Value::UInt).ok_or_else(missing)
-            }
+            Operand::Generated(index) => self.generated.get(*index as usize).cloned().ok_or_else(missing),
         }
     }
 }

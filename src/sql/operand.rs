@@ -57,8 +57,8 @@ pub struct Bindings<'a> {
     pub literals: &'a [Literal],
     /// The values of its `?`, in order.
     pub params: &'a [Value],
-    /// Values from a sequence, in row order.
-    pub generated: &'a [u64],
+    /// For each row the value of the auto-increment column: from the sequence, or as given.
+    pub generated: &'a [Value],
     /// `NO_BACKSLASH_ESCAPES` is on in the session.
     pub no_backslash_escapes: bool,
     /// Where the statement stands in the text, without the comments around it

@@ -1,0 +1,117 @@
+//! What does one execution bring along beside its plan?
+
+use std::sync::Arc;
+
+use tokio::time::Instant;
+
+use super::Sequences;
+use crate::backend::{Pools, Settings};
+use crate::error::{Result, SqlError};
+use crate::key::TabletType;
+use crate::metrics::Metrics;
+use crate::protocol::statement::Execute;
+use crate::sql::{Bindings, Operand, SessionValues};
+use crate::topology::{Shard, Snapshot, Tablet};
+use crate::transaction::{Place, ShardTransactions};
+use crate::value::Value;
+
+/// How the client sent the statement, and so how it reads the rows.
+#[derive(Debug, Clone, Copy)]
+pub enum Protocol<'a> {
+    /// COM_QUERY: text rows.
+    Text,
+    /// COM_STMT_EXECUTE: binary rows. The client's parameters are passed on as they came where the
+    /// shards' text keeps every `?`.
+    Binary(&'a Execute<'a>),
+}
+
+/// Everything that belongs to one execution of a plan.
+pub struct ExecContext<'a> {
+    /// The topology that the statement began with.
+    pub topology: &'a Snapshot,
+    /// Connections.
+    pub pools: &'a Pools,
+    /// The session's transaction.
+    pub transactions: &'a mut ShardTransactions,
+    /// The session's settings.
+    pub settings: &'a Arc<Settings>,
+    /// The client asked for CLIENT_FOUND_ROWS.
+    pub found_rows: bool,
+    /// The session's own values, for `LAST_INSERT_ID()` and the like.
+    pub session: &'a (dyn SessionValues + Sync),
+    /// The statement's text, literals and parameters.
+    pub bindings: Bindings<'a>,
+    /// Text or binary.
+    pub protocol: Protocol<'a>,
+    /// Which kind of server answers reads.
+    pub tablet_type: TabletType,
+    /// The session's keyspace: where statements without a keyspace go.
+    pub keyspace: Option<&'a Arc<str>>,
+    /// `NO_AUTO_VALUE_ON_ZERO` is on: only NULL asks a sequence.
+    pub no_auto_value_on_zero: bool,
+    /// When the statement must be done.
+    pub deadline: Option<Instant>,
+    /// How many bytes operators may hold.
+    pub memory: usize,
+    /// The gate's sequences.
+    pub sequences: &'a Sequences,
+    /// The gate's metrics.
+    pub metrics: &'a Metrics,
+}
+
+// === impl ExecContext ===
+
+impl ExecContext<'_> {
+    /// The same context for a shorter time, after which the transaction is free again.
+    pub(super) fn reborrow(&mut self) -> ExecContext<'_> {
+        self.reborrow_with(self.bindings.generated)
+    }
+
+    /// As [`Self::reborrow`], with values from a sequence.
+    pub(super) fn reborrow_with<'b>(&'b mut self, generated: &'b [Value]) -> ExecContext<'b> {
+        ExecContext {
+            transactions: &mut *self.transactions,
+            bindings: Bindings { generated, ..self.bindings },
+            ..*self
+        }
+    }
+
+    /// The server of a shard for this statement.
+    ///
+    /// # Errors
+    /// VT14002 where the shard has no server of the wanted kind.
+    pub(super) fn place(&self, shard: &Arc<Shard>) -> Result<Place> {
+        let tablet: Option<&Arc<Tablet>> = match self.tablet_type {
+            TabletType::Primary => shard.primary(),
+            wanted => {
+                let fitting = shard.tablets.iter().filter(|tablet| tablet.kind == wanted);
+                let count = fitting.clone().count();
+                fitting.clone().nth(if count == 0 { 0 } else { rand::random_range(0..count) })
+            }
+        };
+        let tablet = tablet.ok_or_else(|| match self.tablet_type {
+            TabletType::Primary => SqlError::no_primary(&shard.keyspace, &shard.name),
+            wanted => {
+                SqlError::shard_unreachable(&shard.full_name(), &format!("no {} server", wanted.as_str()))
+            }
+        })?;
+        Ok(Place { shard: Arc::clone(shard), tablet: Arc::clone(tablet) })
+    }
+
+    /// A row count of LIMIT or OFFSET.
+    ///
+    /// # Errors
+    /// 1210 for anything but a whole number that is not negative.
+    pub(super) fn row_count(&self, operand: &Operand) -> Result<u64> {
+        match self.bindings.value(operand)? {
+            Value::UInt(count) => Ok(count),
+            Value::Int(count) => u64::try_from(count).map_err(|_| SqlError::wrong_arguments("LIMIT")),
+            // Clients that bind everything as text: MySQL reads a leading number.
+            Value::Text(text) => std::str::from_utf8(&text)
+                .ok()
+                .and_then(|text| text.parse().ok())
+                .ok_or_else(|| SqlError::wrong_arguments("LIMIT")),
+            _ => Err(SqlError::wrong_arguments("LIMIT")),
+        }
+    }
+}

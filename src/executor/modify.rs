@@ -1,0 +1,146 @@
+//! How does a statement change rows, or tables, on several shards?
+//!
+//! One shard: the statement is sent as it is, and its answer passed on. Several shards: all of it or
+//! nothing, as far as plain transactions can. Outside a transaction the gate opens one around the
+//! statement; inside, every shard sets a savepoint first and a failure is undone everywhere, or the
+//! whole transaction is rolled back where that does not work (Vitess's partial DML rule).
+//!
+//! DDL cannot be undone: it runs on every shard, and an error names the shards that have it and those
+//! that do not.
+
+use futures_util::future::join_all;
+
+use super::output::OkSummary;
+use super::route::{Target, Targets};
+use super::send::Statement;
+use super::{ExecContext, Output};
+use crate::backend::{OwnedEvent, Summary};
+use crate::error::{Result, SqlError, SqlState};
+use crate::planner::{Route, Routing, StatementKind};
+use crate::transaction::Held;
+
+// === impl ExecContext ===
+
+impl<'a> ExecContext<'a> {
+    /// UPDATE, DELETE, DDL.
+    pub(super) async fn modify(self, route: &Route, kind: StatementKind) -> Result<Output<'a>> {
+        let mut statement = Statement::new(&route.query, kind);
+        if let Routing::In { values, .. } = &route.routing {
+            statement.in_list = values;
+        }
+        match self.route(route.keyspace.as_ref(), &route.routing)? {
+            // The condition holds for no row: nothing to send, nothing changed.
+            Targets::Nowhere(_) => Ok(Output::Done(OkSummary::default())),
+            Targets::One(target) => self.forward(target, statement).await,
+            Targets::Many(targets) if kind == StatementKind::Ddl => self.define(&targets, statement).await,
+            Targets::Many(targets) => self.change(&targets, statement).await.map(Output::Done),
+        }
+    }
+
+    /// A statement that changes rows on several shards.
+    pub(super) async fn change(
+        mut self,
+        targets: &[Target],
+        mut statement: Statement<'_>,
+    ) -> Result<OkSummary> {
+        self.transactions.begin_if_wanted();
+        let implicit = !self.transactions.is_open();
+        if implicit {
+            self.transactions.begin_implicit();
+        }
+        statement.guarded = !implicit;
+        let done = self.reborrow().run_all(targets, statement).await;
+        match done {
+            Ok(summary) if implicit => {
+                self.transactions.commit().await.map_err(|failed| failed.error)?;
+                Ok(summary)
+            }
+            Ok(summary) => Ok(summary),
+            Err(error) => Err(self.undo(error, implicit).await),
+        }
+    }
+
+    /// Runs the statement on all targets and waits for all answers.
+    async fn run_all(self, targets: &[Target], statement: Statement<'_>) -> Result<OkSummary> {
+        let deadline = self.deadline;
+        let mut held = self.send_all(targets, statement).await?;
+        let answers = join_all(held.iter_mut().map(|held| answer(held, deadline))).await;
+        let mut total = OkSummary::default();
+        for answer in answers {
+            total.add(&answer?);
+        }
+        Ok(total)
+    }
+
+    /// Takes back what other shards did; the error that the client reads.
+    async fn undo(&mut self, error: SqlError, implicit: bool) -> SqlError {
+        if implicit {
+            self.transactions.rollback().await;
+            return error;
+        }
+        // A deadlock or a lost connection has ended the transaction: nothing is left to undo.
+        if self.transactions.settle().await || self.transactions.is_failed() {
+            return error;
+        }
+        if self.transactions.undo_statement().await {
+            return error;
+        }
+        self.transactions.rollback().await;
+        SqlError::partial_undo().caused_by(error)
+    }
+
+    /// DDL on several shards, each on its own.
+    async fn define(self, targets: &[Target], statement: Statement<'_>) -> Result<Output<'a>> {
+        let deadline = self.deadline;
+        let names: Vec<String> = targets.iter().map(|target| target.place.shard.full_name()).collect();
+        let mut held = self.send_all(targets, statement).await?;
+        let answers = join_all(held.iter_mut().map(|held| answer(held, deadline))).await;
+        let (mut total, mut done, mut failed, mut first) = (OkSummary::default(), vec![], vec![], None);
+        for (name, answer) in names.into_iter().zip(answers) {
+            match answer {
+                Ok(summary) => {
+                    total.add(&summary);
+                    done.push(name);
+                }
+                Err(error) => {
+                    failed.push(name);
+                    first.get_or_insert(error);
+                }
+            }
+        }
+        match first {
+            None => Ok(Output::Done(total)),
+            Some(error) if done.is_empty() => Err(error),
+            Some(error) => {
+                let text = format!(
+                    "{} (failed on {}; done on {})",
+                    error.client_text(),
+                    failed.join(", "),
+                    done.join(", ")
+                );
+                Err(SqlError::from_server(error.code(), SqlState(error.state().0), text).caused_by(error))
+            }
+        }
+    }
+}
+
+/// Waits for the end of one shard's answer; rows (of RETURNING) have no place in a sum.
+async fn answer(held: &mut Held<'_>, deadline: Option<tokio::time::Instant>) -> Result<Summary> {
+    let read = async {
+        match held.next_owned().await? {
+            OwnedEvent::Ok(summary) if held.peek().response_done() => Ok(summary),
+            OwnedEvent::Error(error) => Err(error.into_error()),
+            _ => Err(SqlError::unsupported("a change with rows or several results on more than one shard")),
+        }
+    };
+    let done = match deadline {
+        None => read.await,
+        Some(deadline) => {
+            tokio::time::timeout_at(deadline, read).await.unwrap_or_else(|_| Err(SqlError::query_timeout()))
+        }
+    };
+    if done.is_err() && held.peek().owes() {
+        held.cancel().await;
+    }
+    done
+}

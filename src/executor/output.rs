@@ -1,0 +1,202 @@
+//! What does executing a plan give to the session?
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tokio::time::{Instant, timeout_at};
+
+use super::row::Shape;
+use super::stream::RowStream;
+use crate::backend::{Event, Summary};
+use crate::error::{Result, SqlError};
+use crate::protocol::column::Columns;
+use crate::topology::Tablet;
+use crate::transaction::Held;
+
+/// The answer of a plan.
+///
+/// It borrows the session's transaction: the session drops it before the next statement, and then
+/// calls `ShardTransactions::settle`.
+#[derive(Debug)]
+pub enum Output<'a> {
+    /// A statement without rows is done, on one shard or several.
+    Done(OkSummary),
+    /// One shard's answer, which the session passes on as it comes.
+    Forward(Forward<'a>),
+    /// Rows that went through operators.
+    Rows(Rows<'a>),
+}
+
+/// What the OK packet says.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct OkSummary {
+    /// Rows changed, over all shards.
+    pub affected_rows: u64,
+    /// The first generated id of the statement, or 0.
+    pub last_insert_id: u64,
+    /// Warnings, over all shards.
+    pub warnings: u16,
+    /// `Records: …` or `Rows matched: …`, with the numbers of all shards added.
+    pub info: Bytes,
+}
+
+/// One shard's answer, not read yet: the statement is sent with the first call of
+/// [`Forward::next`].
+#[derive(Debug)]
+pub struct Forward<'a> {
+    held: Held<'a>,
+    deadline: Option<Instant>,
+}
+
+/// A merged result.
+#[derive(Debug)]
+pub struct Rows<'a> {
+    /// The definitions, of the first shard.
+    pub columns: Columns,
+    /// Text or binary, and the columns' types.
+    pub shape: Shape,
+    /// The rows.
+    pub rows: RowStream<'a>,
+    /// The physical database in the definitions and the keyspace that the client knows instead;
+    /// none where they are the same.
+    pub schema: Option<SchemaName>,
+}
+
+/// A physical database's name and the keyspace that stands for it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SchemaName {
+    /// What the shard writes.
+    pub physical: Arc<str>,
+    /// What the client reads.
+    pub keyspace: Arc<str>,
+}
+
+// === impl Forward ===
+
+impl<'a> Forward<'a> {
+    pub(super) fn new(held: Held<'a>, deadline: Option<Instant>) -> Self {
+        Self { held, deadline }
+    }
+
+    /// The next event of the answer. Cancel safe; dropping the whole `Forward` in the middle makes
+    /// the pool kill the query or close the connection.
+    ///
+    /// # Errors
+    /// A lost connection, a failed BEGIN, or the deadline (cancel or drop it then). An error of the
+    /// statement itself is an event.
+    pub async fn next(&mut self) -> Result<Event<'_>> {
+        match self.deadline {
+            None => self.held.next().await,
+            Some(deadline) => timeout_at(deadline, self.held.next())
+                .await
+                .unwrap_or_else(|_| Err(SqlError::query_timeout())),
+        }
+    }
+
+    /// Whether the answer is complete; after an end of rows or an OK another result may follow.
+    #[must_use]
+    pub fn is_done(&self) -> bool {
+        self.held.peek().response_done()
+    }
+
+    /// Answers a request for a local file; an empty slice ends the file.
+    pub fn send_local_infile(&mut self, bytes: &[u8]) {
+        self.held.lease().send_local_infile(bytes);
+    }
+
+    /// Kills the query on its server and reads what it still owes: for a client that went away or
+    /// KILL QUERY.
+    pub async fn cancel(&mut self) {
+        self.held.cancel().await;
+    }
+
+    /// The server that answers.
+    #[must_use]
+    pub fn tablet(&self) -> &Arc<Tablet> {
+        self.held.peek().tablet()
+    }
+
+    /// The name of the shard, for messages.
+    #[must_use]
+    pub fn shard(&self) -> String {
+        self.held.shard().full_name()
+    }
+
+    /// The physical database in definitions and error texts, and what the client reads instead.
+    #[must_use]
+    pub fn schema(&self) -> Option<SchemaName> {
+        SchemaName::of(self.tablet())
+    }
+}
+
+// === impl SchemaName ===
+
+impl SchemaName {
+    /// None where the physical database has the keyspace's name.
+    #[must_use]
+    pub fn of(tablet: &Tablet) -> Option<Self> {
+        (tablet.schema != tablet.keyspace)
+            .then(|| Self { physical: tablet.schema.clone(), keyspace: tablet.keyspace.clone() })
+    }
+}
+
+// === impl OkSummary ===
+
+impl OkSummary {
+    /// Adds what another shard said. The first generated id of the first shard that has one stays.
+    pub(super) fn add(&mut self, other: &Summary) {
+        self.affected_rows = self.affected_rows.saturating_add(other.affected_rows);
+        self.warnings = self.warnings.saturating_add(other.warnings);
+        if self.last_insert_id == 0 {
+            self.last_insert_id = other.last_insert_id;
+        }
+        if self.info.is_empty() {
+            self.info = other.info.clone();
+        } else if !other.info.is_empty() {
+            self.info = add_info(&self.info, &other.info);
+        }
+    }
+}
+
+/// Adds the numbers of two info texts, `Records: 2  Duplicates: 0  Warnings: 0`. Texts of different
+/// words keep the first.
+fn add_info(left: &[u8], right: &[u8]) -> Bytes {
+    let pairs = |text: &[u8]| -> Option<Vec<(String, u64)>> {
+        let text = String::from_utf8(text.to_vec()).ok()?;
+        let pair = |part: &str| -> Option<(String, u64)> {
+            let (word, number) = part.split_once(": ")?;
+            Some((word.to_owned(), number.trim().parse().ok()?))
+        };
+        text.split("  ").map(pair).collect()
+    };
+    let summed = pairs(left).zip(pairs(right)).and_then(|(left, right)| {
+        let same = left.len() == right.len() && left.iter().zip(&right).all(|(l, r)| l.0 == r.0);
+        let add = |(l, r): (&(String, u64), &(String, u64))| format!("{}: {}", l.0, l.1.saturating_add(r.1));
+        same.then(|| left.iter().zip(&right).map(add).collect::<Vec<_>>().join("  "))
+    });
+    summed.map_or_else(|| Bytes::copy_from_slice(left), Bytes::from)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn infos_add_up() {
+        let mut total = OkSummary::default();
+        let part = |affected_rows, last_insert_id, warnings, info: &'static str| Summary {
+            affected_rows,
+            last_insert_id,
+            warnings,
+            info: Bytes::from_static(info.as_bytes()),
+            ..Summary::default()
+        };
+        total.add(&part(2, 0, 1, "Records: 2  Duplicates: 0  Warnings: 1"));
+        total.add(&part(3, 7, u16::MAX, "Records: 3  Duplicates: 1  Warnings: 0"));
+        assert_eq!(total.affected_rows, 5);
+        assert_eq!(total.last_insert_id, 7);
+        assert_eq!(total.warnings, u16::MAX);
+        assert_eq!(&total.info[..], b"Records: 5  Duplicates: 1  Warnings: 1");
+        assert_eq!(&add_info(b"Rows matched: 1  Changed: 1  Warnings: 0", b"x")[..8], b"Rows mat");
+    }
+}

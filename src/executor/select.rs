@@ -1,0 +1,181 @@
+//! How does a tree of plan nodes become a tree of operators?
+
+use bytes::Bytes;
+
+use super::aggregate::Aggregator;
+use super::compare::RowOrder;
+use super::distinct::Distinct;
+use super::limit::Limit;
+use super::merge::Merge;
+use super::output::{Rows, SchemaName};
+use super::route::{Target, Targets};
+use super::row::Shape;
+use super::scatter::{self, Opened, Scatter};
+use super::send::Statement;
+use super::sort::Sort;
+use super::stream::RowStream;
+use super::truncate::Truncate;
+use super::{ExecContext, MemoryBudget, Output};
+use crate::error::{Result, SqlError};
+use crate::planner::{Node, Route, Routing, SequenceRef, StatementKind};
+use crate::protocol::column::{Column, Columns};
+use crate::sql::Operand;
+
+/// One operator of the chain above a route, from the top down.
+enum Step<'p> {
+    Limit { count: Option<u64>, offset: u64 },
+    Sort(&'p [crate::planner::SortKey]),
+    Aggregate(&'p crate::planner::Aggregate),
+    Distinct(&'p [crate::planner::KeyColumn]),
+    Truncate(usize),
+}
+
+// === impl ExecContext ===
+
+impl<'a> ExecContext<'a> {
+    /// A SELECT: one shard's answer untouched, or rows through operators.
+    pub(super) async fn select(self, node: &Node, kind: StatementKind) -> Result<Output<'a>> {
+        let (steps, route) = self.chain(node)?;
+        let targets = self.route(route.keyspace.as_ref(), &route.routing)?;
+        let mut statement = Statement::new(&route.query, kind);
+        if let Routing::In { values, .. } = &route.routing {
+            statement.in_list = values;
+        }
+        statement.limit = limit_of(&steps);
+        statement.joins &= route.keyspace.is_some();
+        let targets = match targets {
+            Targets::One(target) | Targets::Nowhere(target) if steps.is_empty() => {
+                return self.forward(target, statement).await;
+            }
+            Targets::One(target) | Targets::Nowhere(target) => vec![target],
+            Targets::Many(targets) => targets,
+        };
+        self.merged(&targets, statement, route, &steps).await.map(Output::Rows)
+    }
+
+    async fn merged(
+        self,
+        targets: &[Target],
+        statement: Statement<'_>,
+        route: &Route,
+        steps: &[Step<'_>],
+    ) -> Result<Rows<'a>> {
+        let (format, deadline, memory) = (self.format(), self.deadline, self.memory);
+        let schema = targets.first().and_then(|target| SchemaName::of(&target.place.tablet));
+        let held = self.send_all(targets, statement).await?;
+        let opened = scatter::open(held, format, deadline).await?;
+        let Opened { columns, shape, shards } = opened;
+        let ordered = !route.order.is_empty() && shards.len() > 1;
+        // Refusals come before the first row; dropping the shards' rows ends them.
+        let mut rows = if ordered {
+            let order = RowOrder::sorted(&shape, &route.order)?;
+            let inputs = shards.into_iter().map(|shard| RowStream::Source(Box::new(shard))).collect();
+            RowStream::Merge(Box::new(Merge::new(inputs, order)))
+        } else {
+            RowStream::Source(Box::new(Scatter::new(shards)))
+        };
+        let (mut columns, mut shape) = (columns, shape);
+        for step in steps.iter().rev() {
+            (rows, columns, shape) = step.over(rows, columns, shape, memory)?;
+        }
+        Ok(Rows { columns, shape, rows, schema })
+    }
+
+    /// The operators from the top down to the one route below them.
+    fn chain<'p>(&self, node: &'p Node) -> Result<(Vec<Step<'p>>, &'p Route)> {
+        let mut steps = Vec::new();
+        let mut at = node;
+        loop {
+            at = match at {
+                Node::Route(route) => return Ok((steps, route)),
+                Node::Limit { input, count, offset } => {
+                    let number = |operand: &Option<Operand>| {
+                        operand.as_ref().map(|operand| self.row_count(operand)).transpose()
+                    };
+                    steps.push(Step::Limit { count: number(count)?, offset: number(offset)?.unwrap_or(0) });
+                    input
+                }
+                Node::Sort { input, keys } => {
+                    steps.push(Step::Sort(keys));
+                    input
+                }
+                Node::Aggregate(aggregate) => {
+                    steps.push(Step::Aggregate(aggregate));
+                    &aggregate.input
+                }
+                Node::Distinct { input, keys } => {
+                    steps.push(Step::Distinct(keys));
+                    input
+                }
+                Node::Truncate { input, columns } => {
+                    steps.push(Step::Truncate(*columns));
+                    input
+                }
+                _ => return Err(SqlError::bug("a plan with operators over something without rows")),
+            };
+        }
+    }
+
+    /// `SELECT NEXT n VALUES FROM seq`: one row, the first of the n values.
+    pub(super) async fn next_values(self, sequence: &SequenceRef, count: &Operand) -> Result<Output<'a>> {
+        let count = self.row_count(count).map_err(|_| SqlError::invalid_increment())?;
+        let count = i64::try_from(count).map_err(|_| SqlError::invalid_increment())?;
+        let first = self.sequences.take(self.topology, sequence, count).await?;
+        let columns = Columns::build([Column::integer(b"nextval")]);
+        let shape = Shape::of(&columns, self.format())?;
+        let value = match self.format() {
+            super::RowFormat::Text => Bytes::from(first.to_string()),
+            super::RowFormat::Binary => Bytes::copy_from_slice(&first.to_le_bytes()),
+        };
+        let rows = RowStream::Known([shape.row(&[Some(&value)])].into());
+        Ok(Output::Rows(Rows { columns, shape, rows, schema: None }))
+    }
+}
+
+/// What each shard may leave out: rows past the limit and offset nearest to the route. Operators
+/// below that limit change the number of rows, so the planner cuts the shards only where none does.
+fn limit_of(steps: &[Step<'_>]) -> u64 {
+    steps
+        .iter()
+        .rev()
+        .find_map(|step| match step {
+            Step::Limit { count: Some(count), offset } => Some(count.saturating_add(*offset)),
+            _ => None,
+        })
+        .unwrap_or(u64::MAX)
+}
+
+// === impl Step ===
+
+impl Step<'_> {
+    fn over<'a>(
+        &self,
+        input: RowStream<'a>,
+        columns: Columns,
+        shape: Shape,
+        memory: usize,
+    ) -> Result<(RowStream<'a>, Columns, Shape)> {
+        Ok(match self {
+            Self::Limit { count, offset } => {
+                (RowStream::Limit(Box::new(Limit::new(input, *count, *offset))), columns, shape)
+            }
+            Self::Sort(keys) => {
+                let order = RowOrder::sorted(&shape, keys)?;
+                let sort = Sort::new(input, order, MemoryBudget::new(memory));
+                (RowStream::Sort(Box::new(sort)), columns, shape)
+            }
+            Self::Aggregate(plan) => {
+                let aggregate = Aggregator::new(input, shape.clone(), &plan.group, &plan.functions)?;
+                (RowStream::Aggregate(Box::new(aggregate)), columns, shape)
+            }
+            Self::Distinct(keys) => {
+                let distinct = Distinct::new(input, RowOrder::grouped(&shape, keys)?);
+                (RowStream::Distinct(Box::new(distinct)), columns, shape)
+            }
+            Self::Truncate(count) => {
+                let (narrow, columns) = (shape.narrowed(*count), columns.truncated(*count));
+                (RowStream::Truncate(Box::new(Truncate::new(input, shape, *count))), columns, narrow)
+            }
+        })
+    }
+}

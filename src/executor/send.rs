@@ -1,0 +1,181 @@
+//! How does a statement get its connections and its text on each shard?
+//!
+//! Hot path: one shard, outside a transaction, costs one lease and one rendered text.
+
+use futures_util::future::try_join_all;
+
+use super::context::Protocol;
+use super::route::Target;
+use super::row::RowFormat;
+use super::{ExecContext, Output};
+use crate::backend::Lease;
+use crate::error::{Result, SqlError};
+use crate::planner::StatementKind;
+use crate::protocol::statement::encode_execute;
+use crate::sql::{Bindings, Operand, ShardText, Template};
+use crate::transaction::{Connect, Held, Place, ShardTransactions};
+
+/// A statement on its way to the shards.
+#[derive(Clone, Copy)]
+pub(super) struct Statement<'s> {
+    /// The text with its holes.
+    pub(super) query: &'s Template,
+    /// The routing's IN list.
+    pub(super) in_list: &'s [Operand],
+    /// The INSERT's rows.
+    pub(super) rows: &'s [Template],
+    /// limit + offset of the LIMIT above a scatter.
+    pub(super) limit: u64,
+    /// It changes or locks rows.
+    pub(super) writes: bool,
+    /// It runs inside the session's transaction. Not so DDL, and statements that read no table.
+    pub(super) joins: bool,
+    /// It can be undone on each shard, should it fail on another.
+    pub(super) guarded: bool,
+}
+
+/// The part of the context that stays when the transaction is lent to connections.
+#[derive(Clone, Copy)]
+pub(super) struct Sender<'a> {
+    pub(super) bindings: Bindings<'a>,
+    pub(super) protocol: Protocol<'a>,
+    pub(super) session: &'a (dyn crate::sql::SessionValues + Sync),
+}
+
+// === impl Statement ===
+
+impl<'s> Statement<'s> {
+    pub(super) fn new(query: &'s Template, kind: StatementKind) -> Self {
+        let writes = !matches!(kind, StatementKind::Select | StatementKind::Show);
+        Self {
+            query,
+            in_list: &[],
+            rows: &[],
+            limit: u64::MAX,
+            writes,
+            joins: kind != StatementKind::Ddl,
+            guarded: false,
+        }
+    }
+}
+
+// === impl ExecContext ===
+
+impl<'a> ExecContext<'a> {
+    pub(super) fn sender(&self) -> Sender<'a> {
+        Sender { bindings: self.bindings, protocol: self.protocol, session: self.session }
+    }
+
+    pub(super) fn format(&self) -> RowFormat {
+        match self.protocol {
+            Protocol::Text => RowFormat::Text,
+            Protocol::Binary(_) => RowFormat::Binary,
+        }
+    }
+
+    /// Sends the statement to one shard; the session reads the answer.
+    pub(super) async fn forward(self, target: Target, statement: Statement<'_>) -> Result<Output<'a>> {
+        let (sender, deadline) = (self.sender(), self.deadline);
+        let mut held = self.connections(std::slice::from_ref(&target), statement).await?;
+        let mut held = held.pop().ok_or_else(|| SqlError::bug("a shard without a connection"))?;
+        sender.send(&mut held, &target, statement).await?;
+        Ok(Output::Forward(super::Forward::new(held, deadline)))
+    }
+
+    /// Sends the statement to all targets, each with its own text; the answers are still to come.
+    pub(super) async fn send_all(
+        self,
+        targets: &[Target],
+        statement: Statement<'_>,
+    ) -> Result<Vec<Held<'a>>> {
+        let sender = self.sender();
+        let mut held = self.connections(targets, statement).await?;
+        let sent = held.iter_mut().zip(targets).map(async |(held, target): (&mut Held<'a>, &Target)| {
+            if statement.guarded {
+                held.guard();
+            }
+            sender.send(held, target, statement).await
+        });
+        let sent = futures_util::future::join_all(sent).await;
+        if let Some(error) = sent.into_iter().find_map(Result::err) {
+            futures_util::future::join_all(held.iter_mut().map(Held::cancel)).await;
+            return Err(error);
+        }
+        Ok(held)
+    }
+
+    /// The connections of the transaction, or one per shard for this statement alone.
+    async fn connections(self, targets: &[Target], statement: Statement<'_>) -> Result<Vec<Held<'a>>> {
+        let connect = Connect { pools: self.pools, settings: self.settings, found_rows: self.found_rows };
+        let transactions: &'a mut ShardTransactions = self.transactions;
+        if statement.joins {
+            transactions.begin_if_wanted();
+        }
+        if statement.joins && transactions.is_open() {
+            let places: Vec<Place> = targets.iter().map(|target| target.place.clone()).collect();
+            return transactions.join(&places, connect, statement.writes).await;
+        }
+        if let [target] = targets {
+            return Ok(vec![own(target, connect).await?]);
+        }
+        try_join_all(targets.iter().map(|target| own(target, connect))).await
+    }
+}
+
+async fn own<'a>(target: &Target, connect: Connect<'_>) -> Result<Held<'a>> {
+    let Place { shard, tablet } = &target.place;
+    let lease: Lease = connect
+        .pools
+        .lease(tablet, connect.found_rows, connect.settings)
+        .await
+        .map_err(|error| error.for_shard(&shard.full_name()))?;
+    Ok(Held::Own { lease, shard: std::sync::Arc::clone(shard) })
+}
+
+// === impl Sender ===
+
+impl Sender<'_> {
+    /// Appends the statement to the connection. What can wait leaves with the first read of the
+    /// answer; PREPARE is awaited where the text is new to the connection.
+    pub(super) async fn send(
+        &self,
+        held: &mut Held<'_>,
+        target: &Target,
+        statement: Statement<'_>,
+    ) -> Result<()> {
+        match self.protocol {
+            Protocol::Text => {
+                let text = self.render(target, statement, false)?;
+                held.lease().send_query(&text);
+            }
+            Protocol::Binary(execute) => {
+                let whole = statement.query.is_preparable(execute.parameters.len());
+                let text = self.render(target, statement, whole)?;
+                let prepared = held.prepare(&text).await?;
+                held.lease().send_execute_with(|out| {
+                    if whole {
+                        execute.encode_for(out, prepared.id);
+                    } else {
+                        // Without values there is nothing that could fail.
+                        let _ = encode_execute(out, prepared.id, &[]);
+                    }
+                });
+            }
+        }
+        Ok(())
+    }
+
+    fn render(&self, target: &Target, statement: Statement<'_>, keep_params: bool) -> Result<Vec<u8>> {
+        let shard = ShardText {
+            schema: &target.place.tablet.schema,
+            in_list: (statement.in_list, &target.own),
+            rows: (statement.rows, &target.own),
+            limit: statement.limit,
+            keep_params,
+            session: self.session,
+        };
+        let mut text = Vec::with_capacity(self.bindings.text.len() + 64);
+        statement.query.render(&self.bindings, &shard, &mut text)?;
+        Ok(text)
+    }
+}

@@ -1,0 +1,323 @@
+//! Which shards does a session's transaction stand on, and how does it begin and end there?
+//!
+//! BEGIN touches no shard. The first statement on a shard leases a connection, sends `BEGIN` ahead of
+//! the statement in the same write, and keeps the connection ([`Pin`]) until the end. Backend
+//! connections always run with autocommit = 1; `autocommit = 0` of a client is a transaction that
+//! begins with the next statement.
+//!
+//! ```text
+//!   Idle ── begin, or a statement with autocommit = 0 ──► Open ── commit, rollback ──► Idle
+//!                                                          │
+//!                                connection of a pin lost  ▼
+//!                                                        Failed ── rollback ──► Idle
+//! ```
+//!
+//! Everything is cancel safe: dropping [`ShardTransactions`] drops the leases, and a lease inside a
+//! transaction is rolled back or closed by its pool.
+
+mod commit;
+mod pin;
+mod savepoint;
+
+use std::sync::Arc;
+
+use futures_util::future::{join_all, try_join_all};
+
+pub use commit::CommitError;
+pub use pin::{Held, Pin};
+
+use crate::backend::{Pools, Settings};
+use crate::config::TransactionMode;
+use crate::error::{Result, SqlError};
+use crate::protocol::capability::Status;
+use crate::topology::{Shard, Tablet};
+
+/// How a transaction begins on each shard.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Characteristics {
+    /// `READ ONLY`.
+    pub read_only: bool,
+    /// `WITH CONSISTENT SNAPSHOT`. Per shard: there is no snapshot across shards.
+    pub consistent_snapshot: bool,
+    /// `SET TRANSACTION ISOLATION LEVEL …` for this transaction alone: the level's words.
+    pub isolation: Option<Arc<str>>,
+}
+
+/// A warning that the gate adds to a statement's own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Warning {
+    /// The number: 301 for a commit that reached only some shards.
+    pub code: u16,
+    /// The text.
+    pub message: String,
+}
+
+/// Where a statement of a transaction goes.
+#[derive(Debug, Clone)]
+pub struct Place {
+    /// The shard.
+    pub shard: Arc<Shard>,
+    /// Its server.
+    pub tablet: Arc<Tablet>,
+}
+
+/// With which connections a statement runs.
+#[derive(Debug, Clone, Copy)]
+pub struct Connect<'c> {
+    /// The pools.
+    pub pools: &'c Pools,
+    /// The session's settings.
+    pub settings: &'c Arc<Settings>,
+    /// Affected rows are matched rows: the client asked for FOUND_ROWS.
+    pub found_rows: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Idle,
+    /// Begun by the client, by `autocommit = 0`, or by the gate around one statement.
+    Open {
+        implicit: bool,
+    },
+    /// A pin was lost; only ROLLBACK helps.
+    Failed,
+}
+
+/// The shard transactions of one session.
+#[derive(Debug)]
+pub struct ShardTransactions {
+    mode: TransactionMode,
+    autocommit: bool,
+    state: State,
+    characteristics: Characteristics,
+    /// In order of first touch.
+    pins: Vec<Pin>,
+    /// Names in the order in which they were set.
+    savepoints: Vec<String>,
+    warnings: Vec<Warning>,
+}
+
+// === impl ShardTransactions ===
+
+impl ShardTransactions {
+    /// No transaction, autocommit on.
+    #[must_use]
+    pub fn new(mode: TransactionMode) -> Self {
+        Self {
+            mode,
+            autocommit: true,
+            state: State::Idle,
+            characteristics: Characteristics::default(),
+            pins: Vec::new(),
+            savepoints: Vec::new(),
+            warnings: Vec::new(),
+        }
+    }
+
+    /// `SET transaction_mode`: what the next transaction may touch.
+    ///
+    /// # Errors
+    /// VT12001 for two-phase commit, 1568-like refusal inside a transaction.
+    pub fn set_mode(&mut self, mode: TransactionMode) -> Result<()> {
+        if mode == TransactionMode::TwoPc {
+            return Err(SqlError::unsupported("transaction_mode = twopc"));
+        }
+        if self.is_open() {
+            return Err(SqlError::active_transaction());
+        }
+        self.mode = mode;
+        Ok(())
+    }
+
+    /// The mode.
+    #[must_use]
+    pub fn mode(&self) -> TransactionMode {
+        self.mode
+    }
+
+    /// `SET autocommit`. The caller has committed what was open before it turns it on.
+    pub fn set_autocommit(&mut self, on: bool) {
+        self.autocommit = on;
+    }
+
+    /// `@@autocommit`.
+    #[must_use]
+    pub fn autocommit(&self) -> bool {
+        self.autocommit
+    }
+
+    /// BEGIN. The caller has committed what was open before.
+    pub fn begin(&mut self, characteristics: Characteristics) {
+        self.characteristics = characteristics;
+        self.state = State::Open { implicit: false };
+    }
+
+    /// Begins a transaction around one statement that changes several shards.
+    pub fn begin_implicit(&mut self) {
+        self.characteristics = Characteristics::default();
+        self.state = State::Open { implicit: true };
+    }
+
+    /// With `autocommit = 0` the first statement that reaches a shard begins a transaction.
+    pub fn begin_if_wanted(&mut self) {
+        if self.state == State::Idle && !self.autocommit {
+            self.characteristics = Characteristics::default();
+            self.state = State::Open { implicit: false };
+        }
+    }
+
+    /// Whether a transaction is open or has failed, so that ROLLBACK has something to do.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.state != State::Idle
+    }
+
+    /// Whether only ROLLBACK is possible.
+    #[must_use]
+    pub fn is_failed(&self) -> bool {
+        self.state == State::Failed
+    }
+
+    /// What the transaction was begun with, for AND CHAIN.
+    #[must_use]
+    pub fn characteristics(&self) -> &Characteristics {
+        &self.characteristics
+    }
+
+    /// IN_TRANS, IN_TRANS_READONLY and AUTOCOMMIT as the client must see them.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        let mut status = if self.autocommit { Status::AUTOCOMMIT } else { Status::default() };
+        if matches!(self.state, State::Open { implicit: false } | State::Failed) {
+            status = status | Status::IN_TRANS;
+            if self.characteristics.read_only {
+                status = status | Status::IN_TRANS_READONLY;
+            }
+        }
+        status
+    }
+
+    /// The shards of the open transaction, in order of first touch.
+    pub fn shards(&self) -> impl ExactSizeIterator<Item = &Arc<Shard>> {
+        self.pins.iter().map(|pin| &pin.place.shard)
+    }
+
+    /// Warnings that were added since the last call.
+    pub fn take_warnings(&mut self) -> Vec<Warning> {
+        std::mem::take(&mut self.warnings)
+    }
+
+    /// Whether statements may run: not after VT15001.
+    ///
+    /// # Errors
+    /// VT09032.
+    pub fn check(&self) -> Result<()> {
+        if self.is_failed() { Err(SqlError::rollback_required()) } else { Ok(()) }
+    }
+
+    /// Leases or finds the connections for a statement on these shards, in their order, with `BEGIN`
+    /// (and the savepoints so far) waiting to go out first where a shard is new.
+    ///
+    /// `writes` is false for statements that change nothing and lock nothing.
+    ///
+    /// Not cancel safe in the sense that shards may have joined already; they hold nothing then.
+    ///
+    /// # Errors
+    /// VT09032; in mode `single` 1317 for a second shard that writes (the transaction is rolled back
+    /// then); no connection.
+    pub async fn join(
+        &mut self,
+        places: &[Place],
+        connect: Connect<'_>,
+        writes: bool,
+    ) -> Result<Vec<Held<'_>>> {
+        self.check()?;
+        self.check_mode(places, writes).await?;
+        let fresh: Vec<&Place> =
+            places.iter().filter(|place| !self.pins.iter().any(|pin| pin.is_on(&place.shard))).collect();
+        let leases = try_join_all(fresh.iter().map(|place| async {
+            let lease = connect.pools.lease(&place.tablet, connect.found_rows, connect.settings).await;
+            lease.map_err(|error| error.for_shard(&place.shard.full_name()))
+        }));
+        for (place, mut lease) in fresh.iter().zip(leases.await?) {
+            self.send_begin(&mut lease);
+            self.pins.push(Pin::new((*place).clone(), lease));
+        }
+        let mut held: Vec<(usize, Held<'_>)> = self
+            .pins
+            .iter_mut()
+            .filter_map(|pin| {
+                let at = places.iter().position(|place| pin.is_on(&place.shard))?;
+                pin.wrote |= writes;
+                pin.guarded = false;
+                Some((at, Held::Pinned(pin)))
+            })
+            .collect();
+        held.sort_by_key(|(at, _)| *at);
+        Ok(held.into_iter().map(|(_, held)| held).collect())
+    }
+
+    /// Mode `single`: at most one shard may be written to.
+    async fn check_mode(&mut self, places: &[Place], writes: bool) -> Result<()> {
+        if self.mode != TransactionMode::Single || !writes {
+            return Ok(());
+        }
+        let mut written: Vec<String> =
+            self.pins.iter().filter(|pin| pin.wrote).map(|pin| pin.place.shard.full_name()).collect();
+        for place in places {
+            let name = place.shard.full_name();
+            if !written.contains(&name) {
+                written.push(name);
+            }
+        }
+        if written.len() > 1 {
+            self.rollback().await;
+            return Err(SqlError::multi_shard_transaction(&written.join(", ")));
+        }
+        Ok(())
+    }
+
+    fn send_begin(&self, lease: &mut crate::backend::Lease) {
+        if let Some(level) = &self.characteristics.isolation {
+            lease.send_prelude(format!("SET TRANSACTION ISOLATION LEVEL {level}").as_bytes());
+        }
+        lease.send_prelude(
+            match (self.characteristics.consistent_snapshot, self.characteristics.read_only) {
+                (false, false) => &b"BEGIN"[..],
+                (false, true) => b"START TRANSACTION READ ONLY",
+                (true, false) => b"START TRANSACTION WITH CONSISTENT SNAPSHOT",
+                (true, true) => b"START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY",
+            },
+        );
+        for name in &self.savepoints {
+            lease.send_prelude(savepoint::statement("SAVEPOINT", name).as_bytes());
+        }
+    }
+
+    /// To be called after each statement, once its streams are gone: ends the transaction everywhere
+    /// where a shard has ended it (deadlock), and fails it where a connection was lost.
+    ///
+    /// True where the transaction is not open any more.
+    pub async fn settle(&mut self) -> bool {
+        join_all(self.pins.iter_mut().map(Pin::clear)).await;
+        if self.pins.iter().any(Pin::is_lost) {
+            self.pins.retain(|pin| !pin.is_lost());
+            let implicit = self.state == State::Open { implicit: true };
+            self.rollback().await;
+            self.state = if implicit { State::Idle } else { State::Failed };
+            return implicit;
+        }
+        if self.pins.iter().any(Pin::is_ended) {
+            self.rollback().await;
+            return true;
+        }
+        !self.is_open()
+    }
+
+    fn close(&mut self) {
+        self.state = State::Idle;
+        self.characteristics = Characteristics::default();
+        self.savepoints.clear();
+        self.pins.clear();
+    }
+}

@@ -1,0 +1,240 @@
+//! What does the gate know of one connection that works for a statement?
+//!
+//! A connection either belongs to the statement alone ([`Held::Own`], goes back to its pool when
+//! dropped) or is pinned by the session's transaction ([`Held::Pinned`]). Everything that happens on
+//! a pinned connection is noted on its [`Pin`], so that the transaction learns of it afterwards.
+
+use std::sync::Arc;
+
+use super::Place;
+use crate::backend::{BackendError, Event, Lease, OwnedEvent, Prepared};
+use crate::error::{Result, SqlError};
+use crate::topology::Shard;
+
+/// A shard's connection inside a transaction.
+#[derive(Debug)]
+pub struct Pin {
+    pub(super) place: Place,
+    pub(super) lease: Lease,
+    /// A statement that writes or locks was sent.
+    pub(super) wrote: bool,
+    /// The statement in flight can be undone on this shard.
+    pub(super) guarded: bool,
+    fate: Fate,
+}
+
+/// What became of the shard's transaction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fate {
+    Open,
+    /// The server rolled it back (deadlock).
+    Ended,
+    /// The connection is gone.
+    Lost,
+}
+
+/// A connection that a statement may use.
+#[derive(Debug)]
+pub enum Held<'a> {
+    /// Leased for this statement.
+    Own {
+        /// The connection.
+        lease: Lease,
+        /// Its shard.
+        shard: Arc<Shard>,
+    },
+    /// Of the session's transaction.
+    Pinned(&'a mut Pin),
+}
+
+// === impl Pin ===
+
+impl Pin {
+    pub(super) fn new(place: Place, lease: Lease) -> Self {
+        Self { place, lease, wrote: false, guarded: false, fate: Fate::Open }
+    }
+
+    pub(super) fn is_on(&self, shard: &Shard) -> bool {
+        self.place.shard.keyspace == shard.keyspace && self.place.shard.name == shard.name
+    }
+
+    pub(super) fn is_lost(&self) -> bool {
+        self.fate == Fate::Lost
+    }
+
+    pub(super) fn is_ended(&self) -> bool {
+        self.fate == Fate::Ended
+    }
+
+    pub(super) fn name(&self) -> String {
+        self.place.shard.full_name()
+    }
+
+    /// Notes an error of the connection and gives it the client's form.
+    pub(super) fn failed(&mut self, error: BackendError) -> SqlError {
+        if error.loses_connection() {
+            self.fate = Fate::Lost;
+            return SqlError::transaction_lost(&self.name()).caused_by(error);
+        }
+        self.refused(error.for_shard(&self.name()))
+    }
+
+    fn refused(&mut self, error: SqlError) -> SqlError {
+        if error.ends_transaction() {
+            self.fate = Fate::Ended;
+        }
+        error
+    }
+
+    /// COMMIT. Where the connection is lost nobody knows whether the shard has committed.
+    pub(super) async fn commit(&mut self) -> Result<()> {
+        match self.lease.run(b"COMMIT").await {
+            Ok(_) => Ok(()),
+            Err(error) => {
+                if error.loses_connection() {
+                    self.fate = Fate::Lost;
+                }
+                Err(error.for_shard(&self.name()))
+            }
+        }
+    }
+
+    /// Kills what still runs, so that the connection can be used again.
+    pub(super) async fn clear(&mut self) {
+        if self.lease.owes() && self.lease.cancel().await.is_err() {
+            self.fate = Fate::Lost;
+        }
+        if self.lease.is_broken() {
+            self.fate = Fate::Lost;
+        }
+    }
+
+    /// Runs a statement without rows.
+    pub(super) async fn run(&mut self, statement: &[u8]) -> Result<()> {
+        match self.lease.run(statement).await {
+            Ok(_) => Ok(()),
+            Err(error) => Err(self.failed(error)),
+        }
+    }
+}
+
+// === impl Held ===
+
+impl Held<'_> {
+    /// The connection, to append commands. Read answers with [`Self::next`], never from the lease.
+    pub fn lease(&mut self) -> &mut Lease {
+        match self {
+            Self::Own { lease, .. } => lease,
+            Self::Pinned(pin) => &mut pin.lease,
+        }
+    }
+
+    /// The connection, to look at.
+    #[must_use]
+    pub fn peek(&self) -> &Lease {
+        match self {
+            Self::Own { lease, .. } => lease,
+            Self::Pinned(pin) => &pin.lease,
+        }
+    }
+
+    /// Sets a savepoint ahead of the next statement, so that the statement can be undone on this
+    /// shard ([`super::ShardTransactions::undo_statement`]). Nothing outside a transaction.
+    pub fn guard(&mut self) {
+        if let Self::Pinned(pin) = self {
+            pin.guarded = true;
+            pin.lease.send_prelude(super::savepoint::GUARD);
+        }
+    }
+
+    /// Kills what runs and reads what the server still owes.
+    pub async fn cancel(&mut self) {
+        match self {
+            // The pool closes what cannot be cleaned.
+            Self::Own { lease, .. } => drop(lease.cancel().await),
+            Self::Pinned(pin) => pin.clear().await,
+        }
+    }
+
+    /// The shard.
+    #[must_use]
+    pub fn shard(&self) -> &Arc<Shard> {
+        match self {
+            Self::Own { shard, .. } => shard,
+            Self::Pinned(pin) => &pin.place.shard,
+        }
+    }
+
+    /// Whether a transaction holds the connection.
+    #[must_use]
+    pub fn is_pinned(&self) -> bool {
+        matches!(self, Self::Pinned(_))
+    }
+
+    /// The statement of this text, prepared on this connection now or earlier.
+    ///
+    /// # Errors
+    /// A lost connection, a failed BEGIN, or the server's refusal of the text.
+    pub async fn prepare(&mut self, text: &[u8]) -> Result<Arc<Prepared>> {
+        match self {
+            Self::Own { lease, shard } => {
+                lease.prepare(text).await.map_err(|error| error.for_shard(&shard.full_name()))
+            }
+            Self::Pinned(pin) => match pin.lease.prepare(text).await {
+                Ok(prepared) => Ok(prepared),
+                Err(error) => Err(pin.failed(error)),
+            },
+        }
+    }
+
+    /// The next event of the answer; sends what waits first. Cancel safe.
+    ///
+    /// # Errors
+    /// A lost connection; a failed BEGIN. An error of the statement itself is an event.
+    pub async fn next(&mut self) -> Result<Event<'_>> {
+        match self {
+            Self::Own { lease, shard } => {
+                lease.next().await.map_err(|error| error.for_shard(&shard.full_name()))
+            }
+            Self::Pinned(pin) => {
+                let Pin { lease, fate, place, .. } = &mut **pin;
+                match lease.next().await {
+                    Ok(event) => {
+                        if let Event::Error(error) = &event
+                            && error.to_error().ends_transaction()
+                        {
+                            *fate = Fate::Ended;
+                        }
+                        Ok(event)
+                    }
+                    Err(error) if error.loses_connection() => {
+                        *fate = Fate::Lost;
+                        Err(SqlError::transaction_lost(&place.shard.full_name()).caused_by(error))
+                    }
+                    Err(error) => Err(error.for_shard(&place.shard.full_name())),
+                }
+            }
+        }
+    }
+
+    /// The next event with rows of their own, for operators.
+    ///
+    /// # Errors
+    /// As [`Self::next`].
+    pub async fn next_owned(&mut self) -> Result<OwnedEvent> {
+        match self {
+            Self::Own { lease, shard } => {
+                lease.next_owned().await.map_err(|error| error.for_shard(&shard.full_name()))
+            }
+            Self::Pinned(pin) => match pin.lease.next_owned().await {
+                Ok(event) => {
+                    if let OwnedEvent::Error(error) = &event {
+                        pin.refused(error.clone().into_error());
+                    }
+                    Ok(event)
+                }
+                Err(error) => Err(pin.failed(error)),
+            },
+        }
+    }
+}

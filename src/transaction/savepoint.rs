@@ -1,0 +1,94 @@
+//! How do savepoints work over several shards?
+//!
+//! A savepoint is set on every shard that the transaction stands on, and again on each shard that
+//! joins later, so that rolling back to it undoes everything there. The list of names is the gate's
+//! own: MySQL's rules decide what setting, releasing and rolling back does to it.
+
+use futures_util::future::join_all;
+
+use super::{Pin, ShardTransactions};
+use crate::error::{Result, SqlError};
+
+/// The gate's own savepoint before a statement that changes several shards.
+pub(super) const GUARD: &[u8] = b"SAVEPOINT _shardgate_statement";
+const UNDO: &[u8] = b"ROLLBACK TO SAVEPOINT _shardgate_statement";
+
+/// `verb name` with the name quoted.
+pub(super) fn statement(verb: &str, name: &str) -> String {
+    format!("{verb} `{}`", name.replace('`', "``"))
+}
+
+// === impl ShardTransactions ===
+
+impl ShardTransactions {
+    /// SAVEPOINT. Outside a transaction it has no effect, as in MySQL with autocommit.
+    ///
+    /// # Errors
+    /// VT09032, or a shard that fails.
+    pub async fn savepoint(&mut self, name: &str) -> Result<()> {
+        self.check()?;
+        self.begin_if_wanted();
+        if !self.is_open() {
+            return Ok(());
+        }
+        self.everywhere(&statement("SAVEPOINT", name)).await?;
+        // A name that exists already moves to the new place.
+        self.savepoints.retain(|known| !known.eq_ignore_ascii_case(name));
+        self.savepoints.push(name.to_owned());
+        Ok(())
+    }
+
+    /// ROLLBACK TO SAVEPOINT: later savepoints are gone, this one stays.
+    ///
+    /// # Errors
+    /// 1305 for an unknown name, VT09032, or a shard that fails.
+    pub async fn rollback_to(&mut self, name: &str) -> Result<()> {
+        let at = self.savepoint_place(name)?;
+        self.everywhere(&statement("ROLLBACK TO SAVEPOINT", name)).await?;
+        self.savepoints.truncate(at + 1);
+        Ok(())
+    }
+
+    /// RELEASE SAVEPOINT: this one and later ones are gone.
+    ///
+    /// # Errors
+    /// 1305 for an unknown name, VT09032, or a shard that fails.
+    pub async fn release_savepoint(&mut self, name: &str) -> Result<()> {
+        let at = self.savepoint_place(name)?;
+        self.everywhere(&statement("RELEASE SAVEPOINT", name)).await?;
+        self.savepoints.truncate(at);
+        Ok(())
+    }
+
+    fn savepoint_place(&self, name: &str) -> Result<usize> {
+        self.check()?;
+        let found = self.savepoints.iter().position(|known| known.eq_ignore_ascii_case(name));
+        found.ok_or_else(|| SqlError::savepoint_missing(name))
+    }
+
+    /// Runs a statement on all pins at once; all are waited for, the first error counts.
+    async fn everywhere(&mut self, statement: &str) -> Result<()> {
+        let done = join_all(self.pins.iter_mut().map(|pin| pin.run(statement.as_bytes()))).await;
+        let failed = done.into_iter().find_map(Result::err);
+        match failed {
+            Some(error) => {
+                self.settle().await;
+                Err(error)
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Undoes the statement that was sent after [`super::Held::guard`].
+    ///
+    /// True where every shard is as it was before; else the caller rolls the transaction back.
+    pub async fn undo_statement(&mut self) -> bool {
+        let guarded = self.pins.iter_mut().filter(|pin| pin.guarded);
+        let done = join_all(guarded.map(async |pin: &mut Pin| {
+            pin.clear().await;
+            pin.run(UNDO).await
+        }))
+        .await;
+        done.iter().all(Result::is_ok)
+    }
+}
