@@ -1,0 +1,51 @@
+//! Does the built gate do on real servers what one MySQL server would do?
+//!
+//! Starts `shardgate dev` and plain servers of every family found on this machine
+//! (`SHARDGATE_TEST_MYSQLD`: comma separated programs), runs each test on each family, and ends
+//! what it started. `cargo test --test e2e -- NAME…` runs the tests whose titles contain a NAME.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::cast_possible_truncation,
+    clippy::cast_precision_loss,
+    clippy::unreadable_literal,
+    clippy::unnecessary_wraps,
+    unreachable_pub,
+    reason = "a failed expectation is how a test fails; sizes and literals are the protocol's; every test has one signature; nothing is exported"
+)]
+
+mod cluster;
+mod compare;
+mod gate;
+mod process;
+mod runner;
+mod server;
+mod wire;
+
+mod tests;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    end_everything_on_a_signal();
+    if runner::run(&tests::all()) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// An interrupted run leaves no server behind.
+fn end_everything_on_a_signal() {
+    std::thread::spawn(|| {
+        use tokio::signal::unix::{SignalKind, signal};
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        runtime.block_on(async {
+            let mut interrupt = signal(SignalKind::interrupt()).expect("a handler");
+            let mut terminate = signal(SignalKind::terminate()).expect("a handler");
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+            }
+        });
+        process::end_all();
+        std::process::exit(130);
+    });
+}

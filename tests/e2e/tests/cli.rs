@@ -1,0 +1,201 @@
+//! Do the command-line clients print through the gate what they print on one server?
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use crate::process::{self, Output};
+use crate::runner::{Bed, NotRun, Test, Verdict};
+use crate::server::Kind;
+
+pub const TESTS: &[Test] = &[
+    Test::shared("cli/mysql, batch", |bed| batch(bed, Client::MySql)),
+    Test::shared("cli/mariadb, batch", |bed| batch(bed, Client::MariaDb)),
+    Test::shared("cli/mysql, as at a terminal", |bed| terminal(bed, Client::MySql)),
+    Test::shared("cli/mariadb, as at a terminal", |bed| terminal(bed, Client::MariaDb)),
+    Test::shared("cli/mysqldump file loads", load_dump),
+];
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Client {
+    MySql,
+    MariaDb,
+}
+
+/// Scripts whose output must be the same from both, with the options they run under.
+const SCRIPTS: &[(&[&str], &str)] = &[
+    (&[], "select * from customer where id = 17;"),
+    (&["--table"], "select id, name, city from customer order by id limit 5; select count(*) from orders;"),
+    (&["--vertical"], "select * from customer where id = 18;"),
+    (&["--xml"], "select id, email from customer where id in (1, 2, 3) order by id;"),
+    (&["--table"], "show tables; desc customer; show columns from orders;"),
+    (&[], "show create table orders;"),
+    (
+        &["--table", "--column-type-info"],
+        "select * from customer where id = 17; select count(*), sum(amount) from orders where customer_id = 17;",
+    ),
+    (
+        &["--table", "-vv"],
+        "select c.name, o.id, o.amount from customer c join orders o on o.customer_id = c.id where c.id = 20 order by o.id;",
+    ),
+    (
+        &["-vvv"],
+        "delete from w_cli; insert into w_cli (id, n, s) values (1, 1, 'one'), (2, 2, 'two'), (3, 3, 'three'); \
+         update w_cli set n = n + 1; begin; delete from w_cli where id = 1; rollback; select * from w_cli order by id; \
+         start transaction; insert into w_cli (id) values (4); commit; select count(*) from w_cli; delete from w_cli;",
+    ),
+    (&[], "select * from nowhere;"),
+    (&[], "select nothing from customer;"),
+    (&[], "selec 1;"),
+    (&[], "use nowhere;"),
+    (&["--force"], "select * from nowhere; select 1; use nowhere; select 2;"),
+    (&[], "select 1; select * from nowhere; select 2;"),
+    (&["--show-warnings"], "select 1 / 0; select cast('x' as signed);"),
+    (&[], "delimiter //\nselect 1//\nselect 'a;b'//\n"),
+    (
+        &["--default-character-set=utf8mb4"],
+        "select 'é😀', hex('é😀'); select distinct city from customer where city = 'Kyōto';",
+    ),
+    (&["--default-character-set=latin1"], "select hex('\u{e9}');"),
+];
+
+/// The scripts write to one table: one after the other.
+static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+
+/// Lines that differ from run to run.
+fn unchanging(text: &str) -> String {
+    text.lines()
+        .map(|line| {
+            // `3 rows in set (0.00 sec)`
+            match line.rfind(" (").filter(|_| line.ends_with(" sec)")) {
+                Some(at) => &line[..at],
+                None => line,
+            }
+        })
+        .filter(|line| {
+            !line.contains("Deprecated program name") && !line.contains("[Warning] Using a password")
+        })
+        .collect::<Vec<_>>()
+        .join("\n")
+}
+
+impl Client {
+    fn program(self, bed: &Bed) -> Result<PathBuf, NotRun> {
+        match self {
+            Client::MySql => {
+                let beside = bed.family.mysqld.with_file_name("mysql");
+                ["/opt/mysql97/bin/mysql"]
+                    .iter()
+                    .map(PathBuf::from)
+                    .chain((bed.family.kind == Kind::MySql).then_some(beside))
+                    .find(|path| path.exists())
+                    .ok_or_else(|| NotRun("MySQL's mysql client is not installed".into()))
+            }
+            Client::MariaDb => ["/usr/bin/mariadb"]
+                .iter()
+                .map(PathBuf::from)
+                .find(|path| path.exists())
+                .ok_or_else(|| NotRun("MariaDB's client is not installed".into())),
+        }
+    }
+
+    /// MySQL 9's client keeps the native password plugin in a file beside it.
+    fn plugins(self, program: &Path) -> Option<String> {
+        let folder = program.parent()?.parent()?.join("root/usr/lib/mysql/plugin");
+        (self == Client::MySql && folder.exists()).then(|| format!("--plugin-dir={}", folder.display()))
+    }
+
+    fn run(self, bed: &Bed, port: u16, options: &[&str], script: &str) -> Result<Output, NotRun> {
+        let program = self.program(bed)?;
+        let mut command = Command::new(&program);
+        command
+            .args(["--no-defaults", "--protocol=tcp", "-h127.0.0.1", "-ue2e"])
+            .args(self.plugins(&program))
+            .arg(format!("-P{port}"))
+            .args(options)
+            .arg("e2e");
+        Ok(process::run(&mut command, script, Duration::from_secs(60)).unwrap())
+    }
+}
+
+/// MySQL 9's client has no mysql_native_password unless the plugin is installed: then it cannot log
+/// in to MariaDB at all, and the reason is told.
+fn can_log_in(bed: &Bed, client: Client) -> Result<(), NotRun> {
+    let direct = client.run(bed, bed.cluster().direct.port, &[], "select 1;")?;
+    if direct.code == Some(0) {
+        return Ok(());
+    }
+    Err(NotRun(format!("the client cannot log in to {} itself: {}", bed.family.name, direct.stderr.trim())))
+}
+
+fn batch(bed: &Bed, client: Client) -> Verdict {
+    can_log_in(bed, client)?;
+    let _turn = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+    let cluster = bed.cluster();
+    let mut wrong = Vec::new();
+    for (options, script) in SCRIPTS {
+        let gate = client.run(bed, cluster.gate.mysql, options, script)?;
+        let direct = client.run(bed, cluster.direct.port, options, script)?;
+        let key = |output: &Output| (output.code, unchanging(&output.stdout), unchanging(&output.stderr));
+        if key(&gate) != key(&direct) {
+            wrong.push(format!(
+                "{options:?} {script}\ngate {:?}:\n{}{}direct {:?}:\n{}{}",
+                gate.code, gate.stdout, gate.stderr, direct.code, direct.stdout, direct.stderr
+            ));
+        }
+    }
+    assert!(wrong.is_empty(), "{} of {} scripts differ\n{}", wrong.len(), SCRIPTS.len(), wrong.join("\n"));
+    Ok(())
+}
+
+/// What a person types first: lists, `\s`, `\u`, a mistake, and the completion of names at the start.
+fn terminal(bed: &Bed, client: Client) -> Verdict {
+    can_log_in(bed, client)?;
+    let script = "show databases;\nuse service\nshow tables;\n\\u e2e\nselect database();\n\\s\nselec;\nselect 1;\n\\q\n";
+    let options = ["--auto-rehash", "--table", "--force", "-v", "--unbuffered"];
+    let output = client.run(bed, bed.cluster().gate.mysql, &options, script)?;
+    let text = &output.stdout;
+    for part in [
+        "| e2e ",
+        "| service ",
+        "| global ",
+        "Connection id:",
+        "Uptime:",
+        "Server version:",
+        "Current database:",
+    ] {
+        assert!(text.contains(part), "no {part:?} in\n{text}\n{}", output.stderr);
+    }
+    assert!(output.stderr.contains("ERROR 1064 (42000)"), "{}", output.stderr);
+    assert!(!text.contains("e2e_40"), "a shard's database shows\n{text}");
+    assert!(text.trim_end().contains("| 1 |"), "the last statement ran\n{text}");
+    Ok(())
+}
+
+/// The frame that mysqldump writes around its data, on an unsharded and a sharded table.
+fn load_dump(bed: &Bed) -> Verdict {
+    can_log_in(bed, Client::MariaDb)?;
+    let _turn = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+    let cluster = bed.cluster();
+    let script = "\
+/*!40101 SET @OLD_CHARACTER_SET_CLIENT=@@CHARACTER_SET_CLIENT */;\n\
+/*!40101 SET NAMES utf8mb4 */;\n\
+/*!40103 SET @OLD_TIME_ZONE=@@TIME_ZONE */;\n\
+/*!40103 SET TIME_ZONE='+00:00' */;\n\
+/*!40014 SET @OLD_UNIQUE_CHECKS=@@UNIQUE_CHECKS, UNIQUE_CHECKS=0 */;\n\
+/*!40014 SET @OLD_FOREIGN_KEY_CHECKS=@@FOREIGN_KEY_CHECKS, FOREIGN_KEY_CHECKS=0 */;\n\
+/*!40101 SET @OLD_SQL_MODE=@@SQL_MODE, SQL_MODE='NO_AUTO_VALUE_ON_ZERO' */;\n\
+INSERT INTO `w_cli` VALUES (101,0,1,'a'),(102,0,2,'é😀'),(103,0,NULL,'it\\'s');\n\
+/*!40103 SET TIME_ZONE=@OLD_TIME_ZONE */;\n\
+/*!40101 SET SQL_MODE=@OLD_SQL_MODE */;\n\
+/*!40014 SET FOREIGN_KEY_CHECKS=@OLD_FOREIGN_KEY_CHECKS */;\n\
+/*!40014 SET UNIQUE_CHECKS=@OLD_UNIQUE_CHECKS */;\n\
+/*!40101 SET CHARACTER_SET_CLIENT=@OLD_CHARACTER_SET_CLIENT */;\n\
+SELECT * FROM w_cli WHERE id > 100 ORDER BY id;\nDELETE FROM w_cli WHERE id > 100;\n";
+    let gate = Client::MariaDb.run(bed, cluster.gate.mysql, &[], script)?;
+    let direct = Client::MariaDb.run(bed, cluster.direct.port, &[], script)?;
+    assert_eq!((gate.code, &gate.stdout, &gate.stderr), (direct.code, &direct.stdout, &direct.stderr));
+    assert_eq!(gate.code, Some(0), "{}", gate.stderr);
+    Ok(())
+}

@@ -1,0 +1,41 @@
+//! All tests, by what they look at.
+
+mod chaos;
+mod cli;
+mod commands;
+mod dev;
+mod driver;
+mod hostile;
+mod http;
+mod java;
+mod packets;
+mod prepared;
+mod serve;
+mod statements;
+mod stream;
+mod sysbench;
+mod types;
+
+use crate::runner::Test;
+
+/// Every test, in the order in which they start.
+pub fn all() -> Vec<Test> {
+    [
+        stream::TESTS,
+        java::TESTS,
+        chaos::TESTS,
+        sysbench::TESTS,
+        statements::TESTS,
+        dev::TESTS,
+        types::TESTS,
+        prepared::TESTS,
+        packets::TESTS,
+        serve::TESTS,
+        commands::TESTS,
+        cli::TESTS,
+        driver::TESTS,
+        hostile::TESTS,
+        http::TESTS,
+    ]
+    .concat()
+}

@@ -1,0 +1,253 @@
+//! Does `shardgate serve` work over servers that it did not start?
+
+use std::fmt::Write as _;
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+
+use crate::gate::{Gate, binary};
+use crate::process::{self, free_port, poll};
+use crate::runner::{Bed, Test, Verdict};
+use crate::server::Server;
+use crate::wire::{Endpoint, Login, Wire};
+
+pub const TESTS: &[Test] = &[
+    Test::own("serve/logins, limits, a shard that is down, reload", serve),
+    Test::own("serve/--check", check),
+];
+
+/// SHA1(SHA1("native")) and SHA256(SHA256("sha2")), as Vitess's static file writes them, beside a
+/// password in clear text.
+fn users() -> String {
+    serde_json::json!({
+        "clear": [{"Password": "secret", "UserData": "clear"}],
+        "open": {"Password": ""},
+    })
+    .to_string()
+}
+
+/// One line per shard of the topology: name, port, database.
+fn topology(shards: &[(&str, u16, &str)]) -> String {
+    let mut text = String::from("cells = [\"zone1\"]\n\n[keyspaces.ks]\nvschema = \"vschema.json\"\n");
+    for (uid, (name, port, database)) in shards.iter().enumerate() {
+        let _ = write!(
+            text,
+            "\n[[keyspaces.ks.shards]]\nname = \"{name}\"\n\n[[keyspaces.ks.shards.servers]]\nalias = \"zone1-{}\"\n\
+             host = \"127.0.0.1\"\nport = {port}\nrole = \"primary\"\nschema = \"{database}\"\n",
+            100 + uid
+        );
+    }
+    text
+}
+
+struct Files {
+    dir: TempDir,
+    mysql: u16,
+    http: u16,
+}
+
+impl Files {
+    fn write(&self, name: &str, text: &str) -> PathBuf {
+        let path = self.dir.path().join(name);
+        // Renamed into place, as an editor or a deployment does: never half a file.
+        let fresh = self.dir.path().join(format!("{name}.new"));
+        fs::write(&fresh, text).expect("a file");
+        fs::rename(&fresh, &path).expect("a renamed file");
+        path
+    }
+
+    fn new() -> Files {
+        let dir = tempfile::Builder::new().prefix("shardgate-e2e-serve-").tempdir().expect("a folder");
+        let files = Files { dir, mysql: free_port(), http: free_port() };
+        files.write(
+            "vschema.json",
+            r#"{"sharded": true, "vindexes": {"hash": {"type": "hash"}},
+                "tables": {"t": {"column_vindexes": [{"column": "id", "name": "hash"}]}}}"#,
+        );
+        files.write("users.json", &users());
+        files
+    }
+
+    fn config(&self) -> PathBuf {
+        let folder = self.dir.path().display();
+        let text = format!(
+            "[listen]\naddress = \"127.0.0.1:{}\"\nmax_connections = 20\nlogin_timeout = \"3s\"\n\n\
+             [http]\naddress = \"127.0.0.1:{}\"\n\n\
+             [topology]\nkind = \"file\"\npath = \"{folder}/topology.toml\"\n\n\
+             [users]\nstatic_file = \"{folder}/users.json\"\n\n\
+             [backend]\nuser = \"gate\"\npassword = \"backend password\"\nconnect_timeout = \"2s\"\nqueue_timeout = \"3s\"\n",
+            self.mysql, self.http
+        );
+        self.write("config.toml", &text)
+    }
+}
+
+/// A login with a password, by the independent driver.
+fn login(port: u16, user: &str, password: &str) -> Result<Option<i64>, mysql_async::Error> {
+    use mysql_async::prelude::Queryable;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    runtime.block_on(async {
+        let options = mysql_async::OptsBuilder::default()
+            .ip_or_hostname("127.0.0.1")
+            .tcp_port(port)
+            .user(Some(user))
+            .pass(Some(password))
+            .db_name(Some("ks"))
+            .prefer_socket(false);
+        let mut conn = mysql_async::Conn::new(options).await?;
+        let one = conn.query_first("select 1").await?;
+        conn.disconnect().await?;
+        Ok(one)
+    })
+}
+
+fn denied(result: Result<Option<i64>, mysql_async::Error>, who: &str) {
+    match result {
+        Err(mysql_async::Error::Server(error)) => {
+            assert_eq!((error.code, error.state.as_str()), (1045, "28000"), "{who}: {error}");
+        }
+        other => panic!("{who}: {other:?}"),
+    }
+}
+
+fn serve(bed: &Bed) -> Verdict {
+    let server = Server::start(&bed.family).unwrap();
+    let mut root = server.root("").unwrap();
+    for statement in [
+        "create user gate@'%' identified by 'backend password'",
+        "grant all on *.* to gate@'%'",
+        "create database ks_low",
+        "create database ks_high",
+        "create database ks_moved",
+        "create table ks_low.t (id bigint primary key, n int)",
+        "create table ks_high.t (id bigint primary key, n int)",
+        "create table ks_moved.t (id bigint primary key, n int)",
+    ] {
+        root.ok(statement).unwrap_or_else(|error| panic!("{statement}: {error}"));
+    }
+    let files = Files::new();
+    files.write(
+        "topology.toml",
+        &topology(&[("-80", server.port, "ks_low"), ("80-", server.port, "ks_high")]),
+    );
+    let config = files.config();
+    let mut gate = Gate::serve(&config, files.mysql, files.http).unwrap();
+    logins(&gate);
+    let mut wire = open(&gate);
+    wire.ok("insert into t values (1, 1), (2, 2), (3, 3), (4, 4), (5, 5), (6, 6), (7, 7), (8, 8)").unwrap();
+    assert_eq!(wire.value("select sum(n) from t").unwrap().as_deref(), Some("36"));
+    let count = |root: &mut Wire, database: &str| -> u64 {
+        root.value(format!("select count(*) from {database}.t")).unwrap().unwrap().parse().unwrap()
+    };
+    let (low, high) = (count(&mut root, "ks_low"), count(&mut root, "ks_high"));
+    assert!(low > 0 && high > 0 && low + high == 8, "{low} + {high}");
+    too_many(&gate);
+    shard_down(&gate, &files, server.port);
+    reload(&gate, &files, server.port, &mut root);
+    assert!(gate.running());
+    let (status, _) = gate.stop();
+    assert_eq!(status.and_then(|status| status.code()), Some(0), "SIGTERM");
+    assert_eq!(count(&mut root, "ks_low"), low, "the servers are not the gate's to stop");
+    Ok(())
+}
+
+fn open(gate: &Gate) -> Wire {
+    gate.login(&Login { user: "open".into(), ..Login::to("ks") }).unwrap()
+}
+
+fn logins(gate: &Gate) {
+    // Twice: the first login of caching_sha2_password goes the long way, the second the short one.
+    for _ in 0..2 {
+        assert_eq!(login(gate.mysql, "clear", "secret").unwrap(), Some(1));
+        denied(login(gate.mysql, "clear", "wrong"), "wrong password");
+        denied(login(gate.mysql, "clear", ""), "no password");
+        denied(login(gate.mysql, "nobody", "secret"), "unknown user");
+        denied(login(gate.mysql, "open", "any"), "a password where there is none");
+    }
+    open(gate);
+}
+
+/// `max_connections` is 20: one more gets ERR 1040 instead of a greeting; room is found again.
+fn too_many(gate: &Gate) {
+    let mut held = Vec::new();
+    let refused = loop {
+        match gate.login(&Login { user: "open".into(), ..Login::to("ks") }) {
+            Ok(wire) => held.push(wire),
+            Err(error) => break error,
+        }
+        assert!(held.len() < 25, "more than 20 connections");
+    };
+    assert_eq!(refused.server().map(|error| error.code), Some(1040), "{refused}");
+    drop(held);
+    poll(Duration::from_secs(5), || gate.login(&Login { user: "open".into(), ..Login::to("ks") }).ok())
+        .expect("a free place after the others have gone");
+}
+
+/// One shard moves to a port where nothing listens.
+fn shard_down(gate: &Gate, files: &Files, port: u16) {
+    files.write("topology.toml", &topology(&[("-80", port, "ks_low"), ("80-", free_port(), "ks_high")]));
+    let mut wire = open(gate);
+    let error = poll(Duration::from_secs(20), || {
+        let begin = Instant::now();
+        let reply = wire.query_one("select n from t where id = 4").unwrap();
+        assert!(begin.elapsed() < Duration::from_secs(10), "an answer after {:?}", begin.elapsed());
+        reply.error().cloned()
+    })
+    .expect("the shard that is down gives an error");
+    assert_ne!(error.code, 1105, "{error}");
+    assert!(!error.state.starts_with("0A"), "{error}");
+    for id in [1, 2, 3] {
+        let begin = Instant::now();
+        let n = wire.value(format!("select n from t where id = {id}")).unwrap();
+        assert_eq!(n, Some(id.to_string()), "the other shard");
+        assert!(begin.elapsed() < Duration::from_secs(2), "the other shard waits: {:?}", begin.elapsed());
+    }
+    assert!(wire.query_one("select count(*) from t").unwrap().error().is_some(), "a scatter needs both");
+}
+
+/// A shard moves to another database, then back; a broken file changes nothing.
+fn reload(gate: &Gate, files: &Files, port: u16, root: &mut Wire) {
+    root.ok("insert into ks_moved.t values (4, 44)").unwrap();
+    files.write("topology.toml", &topology(&[("-80", port, "ks_low"), ("80-", port, "ks_moved")]));
+    let mut wire = open(gate);
+    let read = |wire: &mut Wire| wire.value("select n from t where id = 4").ok().flatten();
+    poll(Duration::from_secs(20), || (read(&mut wire).as_deref() == Some("44")).then_some(()))
+        .unwrap_or_else(|| panic!("the moved shard is not found\n{}", gate.log_tail()));
+    files.write("topology.toml", "keyspaces = nonsense");
+    poll(Duration::from_secs(2), || {
+        assert_eq!(read(&mut wire).as_deref(), Some("44"), "a broken file changes nothing");
+        None::<()>
+    });
+    files.write("topology.toml", &topology(&[("-80", port, "ks_low"), ("80-", port, "ks_high")]));
+    poll(Duration::from_secs(20), || (read(&mut wire).as_deref() == Some("4")).then_some(()))
+        .unwrap_or_else(|| panic!("the shard does not come back\n{}", gate.log_tail()));
+}
+
+/// `serve --check` validates without serving.
+fn check(bed: &Bed) -> Verdict {
+    let files = Files::new();
+    files.write("topology.toml", &topology(&[("-80", 3306, "ks_low"), ("80-", 3306, "ks_high")]));
+    let config = files.config();
+    let run = |config: &PathBuf| {
+        let mut command = Command::new(binary());
+        command.arg("serve").arg("--config").arg(config).arg("--check");
+        process::run(&mut command, "", Duration::from_secs(20)).unwrap()
+    };
+    let good = run(&config);
+    assert_eq!(good.code, Some(0), "{}{}", good.stdout, good.stderr);
+    let text =
+        fs::read_to_string(&config).expect("the configuration").replace("max_connections", "max_conections");
+    let bad = run(&files.write("config.toml", &text));
+    assert_ne!(bad.code, Some(0));
+    assert!(
+        bad.stderr.contains("max_conections") && bad.stderr.contains("max_connections"),
+        "{}",
+        bad.stderr
+    );
+    // Nobody listens after a check.
+    assert!(Wire::connect(&Endpoint::Tcp(files.mysql), &Login::to("")).is_err(), "{}", bed.family.name);
+    Ok(())
+}
