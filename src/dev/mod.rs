@@ -107,7 +107,8 @@ impl Cluster {
         let mut servers = Vec::with_capacity(layout.servers);
         for index in 0..layout.servers {
             let shards = layout.shards_on(index);
-            let connections = POOL_SIZE.saturating_mul(shards).saturating_add(SPARE_CONNECTIONS);
+            // A pool with FOUND_ROWS and one without.
+            let connections = (2 * POOL_SIZE).saturating_mul(shards).saturating_add(SPARE_CONNECTIONS);
             servers.push(Mysqld::start(&program, &folder.places(index), connections)?);
         }
         futures_util::future::try_join_all(servers.iter_mut().map(Mysqld::ready)).await?;

@@ -1,7 +1,10 @@
 //! How do the parts of the gate become one process that starts, serves and stops?
 
 pub mod admin;
+mod backend_tls;
 pub mod listener;
 pub mod logging;
+pub mod persona;
+pub mod settings;
 pub mod shutdown;
 pub mod signals;

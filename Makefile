@@ -1,0 +1,26 @@
+# The four things that one does here. Each says in one line what it installs, if anything.
+
+SHELL := /bin/bash
+
+.PHONY: dev test bench fmt lint
+
+# The sample cluster: MySQL servers, four shards, the gate on port 15306.
+dev:
+	@tools/install-server.sh
+	@cargo build --release --locked
+	target/release/shardgate dev --schema-dir testdata/billing --shards service=4 $(DEV_ARGS)
+
+# Every check and test. The last line says what passed.
+test:
+	@tools/test.sh
+
+# One table from one run: direct MySQL, HAProxy in TCP mode, shardgate.
+bench:
+	@tools/install-bench.sh
+	@tools/bench.sh
+
+fmt:
+	cargo fmt --all
+
+lint:
+	cargo clippy --all-targets --locked -- -D warnings

@@ -1,0 +1,84 @@
+#!/usr/bin/env bash
+# Every check and test of the project, in order of how soon it fails. Goes on after a failure, so that
+# one run tells all; the last line says what passed, and the exit code is 1 if anything failed.
+set -uo pipefail
+cd "$(dirname "$0")/.."
+export CARGO_TERM_COLOR=never
+
+passed=0
+failed=0
+notes=()
+logs=$(mktemp -d)
+trap 'rm -rf "$logs"' EXIT
+
+# check NAME COMMAND...: one check that passes or fails as a whole.
+check() {
+  local name=$1
+  shift
+  echo "== $name"
+  if "$@" </dev/null; then
+    passed=$((passed + 1))
+  else
+    failed=$((failed + 1))
+    notes+=("FAILED: $name")
+  fi
+}
+
+# tests NAME COMMAND...: a command that runs cargo tests; each of its tests counts.
+tests() {
+  local name=$1 log="$logs/$RANDOM" status=0 ok=0 bad=0 line
+  shift
+  echo "== $name"
+  "$@" </dev/null 2>&1 | tee "$log"
+  status=${PIPESTATUS[0]}
+  while read -r line; do
+    [[ $line =~ ([0-9]+)\ passed\;\ ([0-9]+)\ failed ]] || continue
+    ok=$((ok + BASH_REMATCH[1]))
+    bad=$((bad + BASH_REMATCH[2]))
+  done < <(grep '^test result:' "$log")
+  # A command that failed before or between its tests has failed once.
+  if [ "$status" -ne 0 ] && [ "$bad" -eq 0 ]; then bad=1; fi
+  passed=$((passed + ok))
+  failed=$((failed + bad))
+  if [ "$bad" -ne 0 ]; then notes+=("FAILED: $name"); fi
+}
+
+# The golden files say what the code does: writing them anew changes nothing.
+golden() {
+  [ -d .git ] || [ -f .git ] || return 0
+  git diff --quiet -- testdata || { echo "testdata has changes that are not committed; not checked"; return 0; }
+  UPDATE_GOLDEN=1 cargo test --locked --lib --quiet >/dev/null 2>&1 && git diff --exit-code --stat -- testdata
+}
+
+tools/install-test.sh || notes+=("some programs that the tests use could not be installed")
+servers=$(command -v mariadbd || ls /usr/sbin/mariadbd 2>/dev/null || true)
+if mysqld=$(tools/install-mysql97.sh); then
+  servers="$mysqld${servers:+:$servers}"
+else
+  notes+=("MySQL 9.7 could not be installed here: the tests ran without it")
+fi
+# Colon-separated paths of server programs; the integration tests run once on each.
+export SHARDGATE_TEST_MYSQLD=$servers
+
+check "formatting" cargo fmt --all --check
+check "lints" cargo clippy --all-targets --locked --quiet -- -D warnings
+if cargo deny --version >/dev/null 2>&1; then
+  check "dependencies" cargo deny --config .deny.toml check
+else
+  echo "== dependencies: cargo-deny is not installed, left out"
+fi
+tests "unit tests" cargo test --locked --lib --bins
+check "golden files" golden
+tests "documentation tests" cargo test --locked --doc
+# End-to-end tests live in tests/; they start the servers that SHARDGATE_TEST_MYSQLD names.
+if compgen -G 'tests/*.rs' >/dev/null; then
+  tests "end-to-end tests" cargo test --locked --test '*'
+fi
+for suite in tools/test-*.sh; do
+  [ -x "$suite" ] && check "$(basename "$suite" .sh)" "$suite"
+done
+
+echo
+for note in ${notes[@]+"${notes[@]}"}; do echo "$note"; done
+echo "$passed passed, $failed failed"
+[ "$failed" -eq 0 ]
