@@ -83,6 +83,8 @@ pub enum Event<'a> {
 pub(super) struct Owed {
     reader: ResponseReader,
     next_seq: u8,
+    /// No packet of it has come yet.
+    is_first: bool,
     /// The answer to a prelude: nobody sees it unless it is an error.
     swallow: bool,
     /// The next packets are definitions; how far they have been walked.
@@ -199,10 +201,13 @@ impl Connection {
     /// Appends a payload that `encode` appends.
     pub fn send_packet_with(&mut self, kind: ResponseKind, encode: impl FnOnce(&mut BytesMut)) {
         self.begin();
-        PacketWriter::default().write_with(&mut self.out, encode);
+        let mut writer = PacketWriter::default();
+        writer.write_with(&mut self.out, encode);
         self.owed.push_back(Owed {
             reader: ResponseReader::new(kind, self.capabilities),
-            next_seq: 1,
+            // A command of 16 MiB or more took several numbers itself.
+            next_seq: writer.next_seq(),
+            is_first: true,
             swallow: false,
             gathered: None,
             piece: None,
@@ -494,8 +499,7 @@ impl Connection {
         let unread = self.inbox.unread();
         let Some(payload) = unread.get(HEADER_LEN..total) else { return Ok(Step::Need(total)) };
         let Some(owed) = self.owed.front_mut() else { return Ok(Step::Again) };
-        let is_first = owed.next_seq == 1;
-        if is_first && is_goodbye(header, payload) {
+        if owed.is_first && is_goodbye(header, payload) {
             return Err(BackendError::Stale);
         }
         check_seq(owed, header)?;
@@ -621,6 +625,7 @@ fn check_seq(owed: &mut Owed, header: Header) -> Result<(), ProtocolError> {
         return Err(ProtocolError::OutOfOrder { expected: owed.next_seq, found: header.seq });
     }
     owed.next_seq = header.seq.wrapping_add(1);
+    owed.is_first = false;
     Ok(())
 }
 

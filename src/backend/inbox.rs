@@ -81,7 +81,7 @@ impl Inbox {
         self.received += count as u64;
         // A full buffer means that more is waiting: larger reads are cheaper.
         if self.end == self.buffer.len() && self.buffer.len() < STREAM_SIZE {
-            let larger = self.buffer.len() * 2;
+            let larger = Ord::min(self.buffer.len() * 2, STREAM_SIZE);
             self.buffer.resize(larger, 0);
         }
         Ok(())

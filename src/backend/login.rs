@@ -111,6 +111,11 @@ impl Login<'_> {
         if found_rows {
             asked = asked | Capabilities::FOUND_ROWS;
         }
+        let database = Some(tablet.schema.as_bytes()).filter(|schema| !schema.is_empty());
+        if database.is_some() {
+            // MySQL reads the login packet by the flags of the TLS request in front of it.
+            asked = asked | Capabilities::CONNECT_WITH_DB;
+        }
         // MariaDB does not know 255 and would silently take latin1.
         let charset =
             if server.is_mariadb { charset::UTF8MB4_GENERAL_CI } else { charset::UTF8MB4_0900_AI_CI };
@@ -128,7 +133,7 @@ impl Login<'_> {
             charset,
             user: self.config.user.as_bytes(),
             auth: &plugin.scramble(self.config.password.as_bytes(), &greeting.nonce),
-            database: Some(tablet.schema.as_bytes()).filter(|schema| !schema.is_empty()),
+            database,
             plugin: Some(plugin.name().as_bytes()),
             attributes: if greeting.capabilities.contains(Capabilities::CONNECT_ATTRS) {
                 &attributes

@@ -63,7 +63,6 @@ pub struct Pool {
     counts: Counts,
 }
 
-#[expect(clippy::vec_box, reason = "a connection moves between pool and lease by its pointer")]
 type Parked = Vec<Box<Connection>>;
 
 #[derive(Debug, Default)]
