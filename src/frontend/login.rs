@@ -23,12 +23,12 @@ use bytes::Bytes;
 use rustls::ServerConfig;
 use tokio::net::TcpStream;
 
-use super::connection::{ClientConnection, Closed, ConnectionLimits};
+use super::connection::ClientConnection;
+use super::limits::{Closed, ConnectionLimits};
 use super::stream::ClientStream;
 use super::tls::RsaKeys;
 use super::users::{Identity, Transport, Users, Verdict};
 use crate::error::SqlError;
-use crate::protocol::ProtocolError;
 use crate::protocol::auth::{Plugin, clear_password, new_nonce};
 use crate::protocol::capability::{Capabilities, Status};
 use crate::protocol::command::ChangeUser;
@@ -323,11 +323,5 @@ impl ClientConnection {
     fn denied(&mut self, error: SqlError) -> Closed {
         self.write_error(&error);
         Closed::Refused(error)
-    }
-}
-
-impl From<ProtocolError> for Closed {
-    fn from(error: ProtocolError) -> Self {
-        Self::Protocol(error)
     }
 }

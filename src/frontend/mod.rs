@@ -45,13 +45,15 @@
 //! authentication. A listener that is full answers with [`refuse_before_greeting`].
 
 mod connection;
+mod limits;
 mod login;
 mod reply;
 mod stream;
 mod tls;
 mod users;
 
-pub use connection::{ClientConnection, Closed, ConnectionLimits, PIPELINE_LIMIT};
+pub use connection::{ClientConnection, PIPELINE_LIMIT};
+pub use limits::{Closed, ConnectionLimits};
 pub use login::{Login, LoginSettings, change_user, login, refuse_before_greeting};
 pub use reply::{Definitions, PreparedReply};
 pub use stream::{ClientStream, Peer};

@@ -10,7 +10,8 @@
 
 use bytes::{BufMut as _, BytesMut};
 
-use super::connection::{ClientConnection, Closed};
+use super::connection::ClientConnection;
+use super::limits::Closed;
 use crate::error::SqlError;
 use crate::protocol::ProtocolError;
 use crate::protocol::capability::Capabilities;

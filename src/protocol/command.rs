@@ -8,7 +8,9 @@
 
 use super::ProtocolError;
 use super::capability::Capabilities;
+use super::column::ColumnType;
 use super::greeting::{decode_attributes, nul_or_rest, without_empty_mark};
+use super::value::take_binary;
 use super::wire::Input;
 
 /// The id by which MariaDB's connectors mean the statement that this connection prepared last.
@@ -42,11 +44,12 @@ pub enum Command<'a> {
     ChangeUser(ChangeUser<'a>),
     /// COM_STMT_PREPARE, with the statement's text.
     Prepare(&'a [u8]),
-    /// COM_STMT_EXECUTE: the body behind the statement's id, and the id.
+    /// COM_STMT_EXECUTE.
     Execute {
         /// The statement's id, or [`LAST_PREPARED`].
         statement: u32,
-        /// Flags, iteration count, parameters: what follows the id.
+        /// Everything behind the command byte, the id included, as
+        /// [`Execute::decode`](super::statement::Execute::decode) reads it.
         body: &'a [u8],
     },
     /// COM_STMT_SEND_LONG_DATA: one piece of a parameter. Never answered, not even by an error.
@@ -126,7 +129,10 @@ impl<'a> Command<'a> {
             0x0e => Self::Ping,
             0x11 => Self::ChangeUser(ChangeUser::decode(&mut input, agreed)?),
             0x16 => Self::Prepare(input.take_rest()),
-            0x17 => Self::Execute { statement: input.u32()?, body: input.take_rest() },
+            0x17 => {
+                let body = input.remaining();
+                Self::Execute { statement: input.u32()?, body }
+            }
             0x18 => Self::SendLongData {
                 statement: input.u32()?,
                 parameter: input.u16()?,
@@ -238,33 +244,8 @@ fn skip_query_attributes(input: &mut Input<'_>) -> Result<(), ProtocolError> {
         let [kind, _unsigned] = definitions.array()?;
         definitions.lenenc_bytes()?;
         if nulls[position / 8] >> (position % 8) & 1 == 0 {
-            skip_binary_value(input, kind)?;
+            take_binary(input, ColumnType(kind))?;
         }
-    }
-    Ok(())
-}
-
-/// Leaves out one value in binary form (`page_protocol_binary_resultset.html`, Binary Protocol Value).
-fn skip_binary_value(input: &mut Input<'_>, kind: u8) -> Result<(), ProtocolError> {
-    match kind {
-        // NULL
-        0x06 => {}
-        // TINY
-        0x01 => drop(input.take(1)?),
-        // SHORT, YEAR
-        0x02 | 0x0d => drop(input.take(2)?),
-        // LONG, FLOAT, INT24
-        0x03 | 0x04 | 0x09 => drop(input.take(4)?),
-        // DOUBLE, LONGLONG
-        0x05 | 0x08 => drop(input.take(8)?),
-        // TIMESTAMP, DATE, TIME, DATETIME: one byte of length
-        0x07 | 0x0a..=0x0c => {
-            let length = input.u8()?;
-            input.take(usize::from(length))?;
-        }
-        // DECIMAL, VARCHAR, BIT, VECTOR and everything from JSON up: strings
-        0x00 | 0x0f | 0x10 | 0xf2 | 0xf5..=0xff => drop(input.lenenc_bytes()?),
-        _ => return Err(input.malformed()),
     }
     Ok(())
 }
@@ -298,7 +279,10 @@ mod tests {
             (b"\x0d", Command::Debug),
             (b"\x0e", Command::Ping),
             (b"\x16select ?", Command::Prepare(b"select ?")),
-            (b"\x17\x01\0\0\0\0\x01\0\0\0", Command::Execute { statement: 1, body: b"\0\x01\0\0\0" }),
+            (
+                b"\x17\x01\0\0\0\0\x01\0\0\0",
+                Command::Execute { statement: 1, body: b"\x01\0\0\0\0\x01\0\0\0" },
+            ),
             (
                 b"\x18\x01\0\0\0\x02\0piece",
                 Command::SendLongData { statement: 1, parameter: 2, data: b"piece" },
