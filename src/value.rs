@@ -62,8 +62,19 @@ impl Value {
         }
     }
 
+    /// Whether [`Self::text`] is sure to be what MySQL writes. A float that MySQL may write with an
+    /// exponent (`1e15`, `1e-16`; seen on MySQL 9.7) is not.
+    #[must_use]
+    pub fn has_exact_text(&self) -> bool {
+        match self {
+            Self::Float(number) => *number == 0.0 || (1e-5..1e15).contains(&number.abs()),
+            _ => true,
+        }
+    }
+
     /// The value as an unsigned 64-bit integer, by the rules of Vitess's `ToCastUint64`: decimal
-    /// digits, with blanks and tabs around them, and nothing else.
+    /// digits, with blanks and tabs around them, and nothing else. An exact number may also have a
+    /// fraction of zeros: `1.0` compares equal to 1 and is stored as 1 in an integer column.
     ///
     /// # Errors
     /// NULL; a sign, fraction or exponent; anything that is not a number; more than 64 bits.
@@ -72,6 +83,7 @@ impl Value {
             Self::UInt(number) => Ok(*number),
             Self::Int(number) => u64::try_from(*number).map_err(|_| NotUnsigned::new(self)),
             Self::Null => Err(NotUnsigned::new(self)),
+            Self::Decimal(text) => parse_u64(integral(text)).ok_or_else(|| NotUnsigned::new(self)),
             _ => self.with_text(parse_u64).ok_or_else(|| NotUnsigned::new(self)),
         }
     }
@@ -91,6 +103,14 @@ impl NotUnsigned {
             None => Self("NULL".into()),
             Some(text) => Self(format!("\"{}\"", text.escape_ascii()).into()),
         }
+    }
+}
+
+/// The digits in front of a fraction of zeros; otherwise the text as it is.
+fn integral(text: &[u8]) -> &[u8] {
+    match text.iter().position(|byte| *byte == b'.') {
+        Some(point) if point > 0 && text[point + 1..].iter().all(|byte| *byte == b'0') => &text[..point],
+        _ => text,
     }
 }
 
@@ -140,6 +160,7 @@ mod tests {
             (text(" 12\t"), 12),
             (text("007"), 7),
             (Value::Decimal(Bytes::from_static(b"18446744073709551615")), u64::MAX),
+            (Value::Decimal(Bytes::from_static(b"12.00")), 12),
         ] {
             assert_eq!(value.to_u64(), Ok(number));
         }
@@ -151,10 +172,33 @@ mod tests {
             (text("1.0"), "cannot parse uint64 from \"1.0\""),
             (text("18446744073709551616"), "cannot parse uint64 from \"18446744073709551616\""),
             (Value::Int(-1), "cannot parse uint64 from \"-1\""),
+            (Value::Decimal(Bytes::from_static(b"1.50")), "cannot parse uint64 from \"1.50\""),
+            (Value::Decimal(Bytes::from_static(b".0")), "cannot parse uint64 from \".0\""),
             (Value::Float(1.1), "cannot parse uint64 from \"1.1\""),
             (Value::Null, "cannot parse uint64 from NULL"),
         ] {
             assert_eq!(value.to_u64().unwrap_err().to_string(), error);
+        }
+    }
+
+    /// What MySQL 9.7 answers to `SELECT CONCAT(…)`.
+    #[test]
+    fn floats_with_an_exact_text_are_written_as_mysql_writes_them() {
+        for (number, written) in [
+            (1e0, "1"),
+            (1e14, "100000000000000"),
+            (1.5e-5, "0.000015"),
+            (0.1, "0.1"),
+            (-2.5, "-2.5"),
+            (123_456_789.125, "123456789.125"),
+            (123_456_789_012_345.67, "123456789012345.67"),
+            (-0.0, "-0"),
+        ] {
+            assert!(Value::Float(number).has_exact_text());
+            assert_eq!(Value::Float(number).text().as_deref(), Some(written.as_bytes()));
+        }
+        for number in [1e15, -1e17, 1e-16, 1.234_567_890_123_45e-7, f64::INFINITY, f64::NAN] {
+            assert!(!Value::Float(number).has_exact_text(), "{number}");
         }
     }
 

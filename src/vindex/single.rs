@@ -94,6 +94,13 @@ impl Single {
     /// # Errors
     /// A value that the function refuses.
     pub fn keyspace_id(&self, value: &Value) -> Result<KeyspaceId> {
+        if !value.has_exact_text() && !self.reads_numbers() {
+            let text = value.text().unwrap_or_default();
+            return Err(VindexError::Value(format!(
+                "the text form of the float {} is not certain: give it as a string",
+                text.escape_ascii()
+            )));
+        }
         match self {
             Self::Binary => Ok(binary::keyspace_id(value)),
             Self::BinaryMd5 => Ok(binary_md5::keyspace_id(value)),

@@ -364,3 +364,12 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_float_of_uncertain_text_is_refused() {
+    for type_name in ["binary", "binary_md5", "xxhash", "unicode_loose_md5"] {
+        let vindex = Vindex::new("v", type_name, &BTreeMap::new()).unwrap();
+        assert!(vindex.map(&[Value::Float(1e20)]).is_err(), "{type_name}");
+        assert!(vindex.map(&[Value::Float(2.5)]).is_ok(), "{type_name}");
+    }
+}
