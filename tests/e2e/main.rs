@@ -1,7 +1,7 @@
 //! Does the built gate do on real servers what one MySQL server would do?
 //!
 //! Starts `shardgate dev` and plain servers of every family found on this machine
-//! (`SHARDGATE_TEST_MYSQLD`: comma separated programs), runs each test on each family, and ends
+//! (or that `SHARDGATE_TEST_MYSQLD` lists), runs each test on each family, and ends
 //! what it started. `cargo test --test e2e -- NAME…` runs the tests whose titles contain a NAME.
 #![allow(
     clippy::unwrap_used,

@@ -219,8 +219,10 @@ fn summary(records: &[Record], took: Duration) -> bool {
     for line in not_run.lines() {
         say(&format!("not run: {line}"));
     }
+    // In the words of Rust's own test programs, so that one reader sums both.
     say(&format!(
-        "end-to-end: {passed} passed, {} failed, {} not run, {:.0} s",
+        "test result: {}. {passed} passed; {} failed; {} ignored; finished in {:.0}s",
+        if failed.is_empty() { "ok" } else { "FAILED" },
         failed.len(),
         not_run.lines().count(),
         took.as_secs_f64(),
