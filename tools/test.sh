@@ -53,11 +53,11 @@ golden() {
 tools/install-test.sh || notes+=("some programs that the tests use could not be installed")
 servers=$(command -v mariadbd || ls /usr/sbin/mariadbd 2>/dev/null || true)
 if mysqld=$(tools/install-mysql97.sh); then
-  servers="$mysqld${servers:+:$servers}"
+  servers="$mysqld${servers:+,$servers}"
 else
   notes+=("MySQL 9.7 could not be installed here: the tests ran without it")
 fi
-# Colon-separated paths of server programs; the integration tests run once on each.
+# Comma-separated paths of server programs; the integration tests run once on each.
 export SHARDGATE_TEST_MYSQLD=$servers
 
 check "formatting" cargo fmt --all --check

@@ -66,12 +66,12 @@ impl Family {
         Ok(Family { kind, mysqld: mysqld.into(), name: format!("{brand}-{version}") })
     }
 
-    /// The families to test: `SHARDGATE_TEST_MYSQLD` (separated by colons or commas), else what is found in the
+    /// The families to test: `SHARDGATE_TEST_MYSQLD` (comma separated), else what is found in the
     /// usual places. The second list says what is missing.
     pub fn available() -> (Vec<Family>, Vec<String>) {
         let mut missing = Vec::new();
         let paths: Vec<PathBuf> = match std::env::var("SHARDGATE_TEST_MYSQLD") {
-            Ok(list) => list.split([',', ':']).filter(|path| !path.is_empty()).map(PathBuf::from).collect(),
+            Ok(list) => list.split(',').filter(|path| !path.is_empty()).map(PathBuf::from).collect(),
             Err(_) => ["/opt/mysql97/bin/mysqld", "/usr/sbin/mysqld", "/usr/sbin/mariadbd"]
                 .into_iter()
                 .map(PathBuf::from)
