@@ -15,6 +15,8 @@ pub const TESTS: &[Test] = &[
     Test::shared("cli/mysql, as at a terminal", |bed| terminal(bed, Client::MySql)),
     Test::shared("cli/mariadb, as at a terminal", |bed| terminal(bed, Client::MariaDb)),
     Test::shared("cli/mysqldump file loads", load_dump),
+    Test::shared("cli/mysql, with and without TLS", |bed| transport(bed, Client::MySql)),
+    Test::shared("cli/mariadb, with and without TLS", |bed| transport(bed, Client::MariaDb)),
 ];
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -187,6 +189,29 @@ fn terminal(bed: &Bed, client: Client) -> Verdict {
         assert!(text.contains(part), "no {part:?} in\n{text}");
     }
     assert!(!text.contains("e2e_40"), "a shard's database shows\n{text}");
+    Ok(())
+}
+
+/// A password over TLS, and over plain TCP by the server's RSA key; twice, for the long way and the
+/// short one of caching_sha2_password.
+fn transport(bed: &Bed, client: Client) -> Verdict {
+    can_log_in(bed, client)?;
+    let (with, without): (&[&str], &[&str]) = match client {
+        Client::MySql => (&["--ssl-mode=REQUIRED"], &["--ssl-mode=DISABLED", "--get-server-public-key"]),
+        Client::MariaDb => (&["--ssl"], &["--skip-ssl"]),
+    };
+    for (options, encrypted) in [(with, true), (without, false), (with, true), (without, false)] {
+        let options = [options, &["--skip-column-names", "--password=any word"]].concat();
+        let script = "select count(*) from customer; show status like 'Ssl_cipher';";
+        let output = client.run(bed, bed.cluster().gate.mysql, &options, script)?;
+        assert_eq!(output.code, Some(0), "{options:?}: {}{}", output.stdout, output.stderr);
+        assert!(output.stdout.starts_with("300\n"), "{options:?}: {}", output.stdout);
+        let status = output.stdout.lines().nth(1).unwrap_or_default();
+        let cipher = status.split('\t').nth(1).unwrap_or_default();
+        if !status.is_empty() {
+            assert_eq!(!cipher.is_empty(), encrypted, "{options:?}: {status}");
+        }
+    }
     Ok(())
 }
 
