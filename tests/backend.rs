@@ -3,6 +3,8 @@
 //! `SHARDGATE_TEST_MYSQLD` is a comma-separated list of `mysqld` or `mariadbd` programs; each is
 //! started on a folder of its own, on 127.0.0.1. Without it only this sentence is printed.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test ends where an expectation does not hold")]
+
 use std::collections::BTreeMap;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};

@@ -1,4 +1,4 @@
-//! How are commands sent and their answers followed?
+//! How are answers followed?
 //!
 //! Hot path: a simple query is one write, one read, no allocation. Rows are walked header by header
 //! in the receive buffer and lent out as runs of whole packets; a row that is larger than the buffer
@@ -7,31 +7,16 @@
 use std::io;
 use std::ops::Range;
 
-use bytes::{BufMut, BytesMut};
-use tokio::io::AsyncWriteExt;
-
 use super::connection::{Condition, Connection};
 use super::error::BackendError;
 use super::inbox::STREAM_SIZE;
 use super::owned::Assembly;
 use crate::protocol::ProtocolError;
-use crate::protocol::capability::Status;
-use crate::protocol::packet::{HEADER_LEN, Header, PacketWriter};
+use crate::protocol::capability::{Capabilities, Status};
+use crate::protocol::packet::{HEADER_LEN, Header};
 use crate::protocol::reader::{self, Part, ResponseKind, ResponseReader};
 use crate::protocol::response::{self, ErrPacket, OkPacket, SessionChange};
 use crate::protocol::statement::PrepareOk;
-
-const COM_INIT_DB: u8 = 0x02;
-const COM_QUERY: u8 = 0x03;
-const COM_PING: u8 = 0x0e;
-const COM_STMT_PREPARE: u8 = 0x16;
-const COM_STMT_SEND_LONG_DATA: u8 = 0x18;
-const COM_STMT_CLOSE: u8 = 0x19;
-const COM_STMT_RESET: u8 = 0x1a;
-const COM_RESET_CONNECTION: u8 = 0x1f;
-
-/// An output buffer that grew beyond this is given back after it was sent, in bytes.
-const OUT_REST: usize = 64 * 1024;
 
 /// The longest packet that is not a row, in bytes: definitions and ends of rows.
 const MAX_WHOLE: usize = 1 << 20;
@@ -81,12 +66,12 @@ pub enum Event<'a> {
 /// One answer that the server owes.
 #[derive(Debug)]
 pub(super) struct Owed {
-    reader: ResponseReader,
-    next_seq: u8,
+    pub(super) reader: ResponseReader,
+    pub(super) next_seq: u8,
     /// No packet of it has come yet.
     is_first: bool,
     /// The answer to a prelude: nobody sees it unless it is an error.
-    swallow: bool,
+    pub(super) swallow: bool,
     /// The next packets are definitions; how far they have been walked.
     gathered: Option<Gathered>,
     /// A row is being lent out in pieces.
@@ -130,193 +115,23 @@ enum Step {
     Need(usize),
 }
 
-// === impl Connection: sending ===
+// === impl Owed ===
 
-impl Connection {
-    /// Appends COM_QUERY.
-    pub fn send_query(&mut self, sql: &[u8]) {
-        self.send_query_with(|out| out.put_slice(sql));
-    }
-
-    /// Appends COM_QUERY with the text that `render` appends; it must only append.
-    pub fn send_query_with(&mut self, render: impl FnOnce(&mut BytesMut)) {
-        self.send_packet_with(ResponseKind::Results, |out| {
-            out.put_u8(COM_QUERY);
-            render(out);
-        });
-    }
-
-    /// Appends a statement that goes out ahead of the next command. Its answer is swallowed; if it is
-    /// an error, waiting for the next answer ends in [`BackendError::Prelude`] and the connection is
-    /// closed, because the command behind it may have run without it.
-    pub fn send_prelude(&mut self, sql: &[u8]) {
-        self.send_query(sql);
-        self.swallow_last();
-    }
-
-    /// Appends COM_STMT_EXECUTE; `encode` appends the whole payload, command byte included
-    /// (`protocol::statement` has encoders).
-    pub fn send_execute_with(&mut self, encode: impl FnOnce(&mut BytesMut)) {
-        self.send_packet_with(ResponseKind::Results, encode);
-    }
-
-    /// Appends COM_STMT_SEND_LONG_DATA, which has no answer.
-    pub fn send_long_data(&mut self, statement_id: u32, parameter: u16, data: &[u8]) {
-        self.begin();
-        PacketWriter::default().write_with(&mut self.out, |out| {
-            out.put_u8(COM_STMT_SEND_LONG_DATA);
-            out.put_u32_le(statement_id);
-            out.put_u16_le(parameter);
-            out.put_slice(data);
-        });
-    }
-
-    /// Appends COM_STMT_RESET.
-    pub fn send_statement_reset(&mut self, statement_id: u32) {
-        self.send_packet_with(ResponseKind::Results, |out| {
-            out.put_u8(COM_STMT_RESET);
-            out.put_u32_le(statement_id);
-        });
-    }
-
-    /// Appends COM_INIT_DB. The connection is tainted: its default database is not the tablet's.
-    pub fn send_init_db(&mut self, schema: &[u8]) {
-        self.send_packet_with(ResponseKind::Results, |out| {
-            out.put_u8(COM_INIT_DB);
-            out.put_slice(schema);
-        });
-        self.taint();
-    }
-
-    /// Appends COM_PING.
-    pub fn send_ping(&mut self) {
-        self.send_packet(ResponseKind::Results, &[COM_PING]);
-    }
-
-    /// Appends any payload, command byte included, that has an answer of this kind.
-    pub fn send_packet(&mut self, kind: ResponseKind, payload: &[u8]) {
-        self.send_packet_with(kind, |out| out.put_slice(payload));
-    }
-
-    /// Appends a payload that `encode` appends.
-    pub fn send_packet_with(&mut self, kind: ResponseKind, encode: impl FnOnce(&mut BytesMut)) {
-        self.begin();
-        let mut writer = PacketWriter::default();
-        writer.write_with(&mut self.out, encode);
-        self.owed.push_back(Owed {
-            reader: ResponseReader::new(kind, self.capabilities),
-            // A command of 16 MiB or more took several numbers itself.
-            next_seq: writer.next_seq(),
+impl Owed {
+    /// The answer to a command; `seq` is the number that its first packet carries.
+    pub(super) fn new(kind: ResponseKind, capabilities: Capabilities, seq: u8) -> Self {
+        Self {
+            reader: ResponseReader::new(kind, capabilities),
+            next_seq: seq,
             is_first: true,
             swallow: false,
             gathered: None,
             piece: None,
-        });
-        self.unsent += 1;
-    }
-
-    /// Appends a part of the local file that the server asked for; an empty part ends it.
-    pub fn send_local_infile(&mut self, data: &[u8]) {
-        let Some(owed) = self.owed.front_mut() else { return };
-        let mut writer = PacketWriter::new(owed.next_seq);
-        writer.write(&mut self.out, data);
-        owed.next_seq = writer.next_seq();
-        if data.is_empty() {
-            owed.reader.local_infile_sent();
-        }
-    }
-
-    pub(super) fn send_prepare(&mut self, text: &[u8]) {
-        self.send_packet_with(ResponseKind::Prepare, |out| {
-            out.put_u8(COM_STMT_PREPARE);
-            out.put_slice(text);
-        });
-    }
-
-    /// Appends COM_STMT_CLOSE, which has no answer; it leaves with the next command.
-    pub(super) fn send_close(&mut self, statement_id: u32) {
-        PacketWriter::default().write_with(&mut self.out, |out| {
-            out.put_u8(COM_STMT_CLOSE);
-            out.put_u32_le(statement_id);
-        });
-    }
-
-    /// Appends COM_RESET_CONNECTION; its answer is swallowed.
-    pub(super) fn send_reset(&mut self) {
-        self.send_packet(ResponseKind::Results, &[COM_RESET_CONNECTION]);
-        self.swallow_last();
-    }
-
-    /// Whether the last event ended its response. If it did not, more results follow.
-    #[must_use]
-    pub fn response_done(&self) -> bool {
-        self.response_done
-    }
-
-    /// Sends what was appended. [`Connection::next`] does it too; alone it is for commands without an
-    /// answer. Cancel-safe.
-    pub async fn flush(&mut self) -> Result<(), BackendError> {
-        while self.written < self.out.len() {
-            match self.stream.write(&self.out[self.written..]).await {
-                Ok(0) => return Err(self.lost(io::ErrorKind::WriteZero.into())),
-                Ok(count) => {
-                    self.written += count;
-                    self.sent += count as u64;
-                    self.sent_any = true;
-                }
-                // The server may have said why before it closed: the answer is read first.
-                Err(error) if self.sent_any && !self.owed.is_empty() => {
-                    self.worsen(Condition::Broken);
-                    tracing::debug!(%error, "write to server failed");
-                    break;
-                }
-                Err(error) => return Err(self.lost(error)),
-            }
-        }
-        if self.stream.needs_flush() && !self.out.is_empty() {
-            self.stream.flush().await.map_err(|error| self.lost(error))?;
-        }
-        (self.written, self.unsent) = (0, 0);
-        self.out.clear();
-        if self.out.capacity() > OUT_REST {
-            self.out = BytesMut::new();
-        }
-        Ok(())
-    }
-
-    /// Takes back what was appended and not sent: those commands will not run. Where a part of it has
-    /// left already, or settings were among it, the connection is beyond use.
-    pub(super) fn discard_unsent(&mut self) {
-        if self.out.is_empty() {
-            return;
-        }
-        if self.written > 0 || self.owed.iter().rev().take(self.unsent).any(|owed| owed.swallow) {
-            self.worsen(Condition::Broken);
-        }
-        self.owed.truncate(self.owed.len().saturating_sub(self.unsent));
-        self.out.clear();
-        (self.written, self.unsent) = (0, 0);
-        // Statements may have been closed in what is gone.
-        self.taint();
-    }
-
-    /// Marks the beginning of an exchange, for telling whether an error came before any answer.
-    fn begin(&mut self) {
-        if !self.owes() {
-            self.received_before = self.inbox.received();
-            self.sent_any = false;
-            self.response_done = false;
-        }
-    }
-
-    fn swallow_last(&mut self) {
-        if let Some(last) = self.owed.back_mut() {
-            last.swallow = true;
         }
     }
 }
 
-// === impl Connection: receiving ===
+// === impl Connection ===
 
 impl Connection {
     /// Sends what was appended and waits for the next event. Cancel-safe.
@@ -608,7 +423,7 @@ impl Connection {
     }
 
     /// The error of a socket that failed, by what had happened before.
-    fn lost(&mut self, error: io::Error) -> BackendError {
+    pub(super) fn lost(&mut self, error: io::Error) -> BackendError {
         self.worsen(Condition::Broken);
         if self.inbox.received() > self.received_before {
             BackendError::Lost(error)

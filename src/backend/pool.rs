@@ -1,4 +1,4 @@
-//! Which connections are kept to each server, and who gets the next one?
+//! Which connections are kept to a server, and who gets the next one?
 //!
 //! Hot path: a lease of an idle connection with the right settings takes two short locks and no
 //! allocation but the lease's own bookkeeping.
@@ -6,15 +6,12 @@
 //! A lease takes the idle connection with the same settings, else one with the baseline, else resets
 //! another, else opens a new one; where the pool is full it waits in order of arrival.
 
-use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{Semaphore, TryAcquireError};
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 use super::connection::{Condition, Connection};
 use super::error::BackendError;
@@ -22,29 +19,13 @@ use super::health::{self, Health};
 use super::kill::KillTarget;
 use super::lease::{Lease, Slot};
 use super::login::{self, LoginError};
+use super::pools::Shared;
 use super::reset::Adopted;
-use super::settings::{Settings, SettingsRegistry};
+use super::settings::Settings;
 use super::{BackendConfig, PoolStats};
 use crate::metrics::labels::CloseReason;
-use crate::metrics::{Metrics, TabletLabels, TabletSeries};
-use crate::topology::{Snapshot, Tablet, TabletAlias};
-
-/// All pools: one per server and FOUND_ROWS mode, made when first needed.
-#[derive(Debug)]
-pub struct Pools {
-    shared: Arc<Shared>,
-    /// The second pool counts matched rows.
-    by_alias: RwLock<HashMap<TabletAlias, [Option<Arc<Pool>>; 2]>>,
-}
-
-#[derive(Debug)]
-struct Shared {
-    config: BackendConfig,
-    metrics: Arc<Metrics>,
-    settings: SettingsRegistry,
-    tasks: TaskTracker,
-    stop: CancellationToken,
-}
+use crate::metrics::{TabletLabels, TabletSeries};
+use crate::topology::Tablet;
 
 /// The connections to one server in one FOUND_ROWS mode.
 #[derive(Debug)]
@@ -80,130 +61,10 @@ struct Counts {
 /// Counts a lease that waits, for as long as it waits.
 struct Waiting<'a>(&'a Pool);
 
-// === impl Pools ===
-
-impl Pools {
-    /// Pools without connections. `tasks` runs what happens in the background, until `stop`.
-    #[must_use]
-    pub fn new(
-        config: BackendConfig,
-        metrics: Arc<Metrics>,
-        tasks: TaskTracker,
-        stop: CancellationToken,
-    ) -> Arc<Self> {
-        let settings = SettingsRegistry::default();
-        let shared = Arc::new(Shared { config, metrics, settings, tasks, stop });
-        let pools = Arc::new(Self { shared, by_alias: RwLock::default() });
-        pools.shared.tasks.spawn(Self::look_after(Arc::clone(&pools)));
-        pools
-    }
-
-    /// The settings that connections can carry.
-    #[must_use]
-    pub fn settings(&self) -> &SettingsRegistry {
-        &self.shared.settings
-    }
-
-    /// Checks a connection to `tablet` out, with these settings.
-    ///
-    /// Cancel-safe: a dropped call gives back what it had. The pipelined `SET` or reset of the
-    /// settings leaves with the first command.
-    ///
-    /// # Errors
-    /// [`BackendError::Unreachable`] at once while the server is known to be down,
-    /// [`BackendError::Exhausted`] after `queue_timeout`, [`BackendError::Server`] if the server
-    /// refuses settings that no server has accepted yet.
-    pub async fn lease(
-        &self,
-        tablet: &Arc<Tablet>,
-        found_rows: bool,
-        settings: &Arc<Settings>,
-    ) -> Result<Lease, BackendError> {
-        self.pool(tablet, found_rows).lease(settings).await
-    }
-
-    /// The pool of a server.
-    #[must_use]
-    pub fn pool(&self, tablet: &Arc<Tablet>, found_rows: bool) -> Arc<Pool> {
-        let at = usize::from(found_rows);
-        let known = self.by_alias.read().unwrap_or_else(PoisonError::into_inner);
-        if let Some(pools) = known.get(&tablet.alias)
-            && let Some(pool) = &pools[at]
-            && (Arc::ptr_eq(&pool.tablet, tablet) || pool.tablet == *tablet)
-        {
-            return Arc::clone(pool);
-        }
-        drop(known);
-        self.add(tablet, found_rows)
-    }
-
-    /// Keeps the pools of servers that are in the topology as they were, and retires all others:
-    /// their idle connections are closed now, those in use when they are given back.
-    pub fn retain(&self, topology: &Snapshot) {
-        let there = |tablet: &Tablet| {
-            topology
-                .keyspaces
-                .values()
-                .flat_map(|keyspace| &keyspace.shards)
-                .flat_map(|shard| &shard.tablets)
-                .any(|other| **other == *tablet)
-        };
-        let mut known = self.by_alias.write().unwrap_or_else(PoisonError::into_inner);
-        known.retain(|_, pools| {
-            for slot in pools.iter_mut() {
-                if slot.as_ref().is_some_and(|pool| !there(&pool.tablet))
-                    && let Some(pool) = slot.take()
-                {
-                    pool.retire();
-                }
-            }
-            pools.iter().any(Option::is_some)
-        });
-    }
-
-    /// Every pool at this moment.
-    #[must_use]
-    pub fn all(&self) -> Vec<Arc<Pool>> {
-        let known = self.by_alias.read().unwrap_or_else(PoisonError::into_inner);
-        known.values().flatten().flatten().map(Arc::clone).collect()
-    }
-
-    fn add(&self, tablet: &Arc<Tablet>, found_rows: bool) -> Arc<Pool> {
-        let mut known = self.by_alias.write().unwrap_or_else(PoisonError::into_inner);
-        let slot = &mut known.entry(tablet.alias.clone()).or_default()[usize::from(found_rows)];
-        match slot {
-            // Somebody else was faster.
-            Some(pool) if pool.tablet == *tablet => return Arc::clone(pool),
-            // The server has moved.
-            Some(pool) => pool.retire(),
-            None => {}
-        }
-        let pool = Pool::new(Arc::clone(&self.shared), Arc::clone(tablet), found_rows);
-        *slot = Some(Arc::clone(&pool));
-        pool
-    }
-
-    /// Closes idle connections that are too old, unused for too long, or dead, until the gate stops.
-    async fn look_after(pools: Arc<Self>) {
-        let mut interval = tokio::time::interval(pools.shared.config.health_interval);
-        interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        loop {
-            tokio::select! {
-                () = pools.shared.stop.cancelled() => break,
-                _ = interval.tick() => pools.all().iter().for_each(|pool| pool.sweep()),
-            }
-        }
-        for pool in pools.all() {
-            pool.slots.close();
-            pool.close_idle(CloseReason::Shutdown);
-        }
-    }
-}
-
 // === impl Pool ===
 
 impl Pool {
-    fn new(shared: Arc<Shared>, tablet: Arc<Tablet>, found_rows: bool) -> Arc<Self> {
+    pub(super) fn new(shared: Arc<Shared>, tablet: Arc<Tablet>, found_rows: bool) -> Arc<Self> {
         let series = shared.metrics.backend.tablet(TabletLabels {
             keyspace: &tablet.keyspace,
             shard: &tablet.shard,
@@ -473,7 +334,13 @@ impl Pool {
         }
     }
 
-    fn retire(&self) {
+    /// No more leases: those who wait are sent away, idle connections close.
+    pub(super) fn end(&self) {
+        self.slots.close();
+        self.close_idle(CloseReason::Shutdown);
+    }
+
+    pub(super) fn retire(&self) {
         self.retired.store(true, Ordering::Release);
         let capacity = i64::try_from(self.shared.config.pool_size).unwrap_or(i64::MAX);
         self.series.capacity.sub(capacity);
@@ -481,7 +348,7 @@ impl Pool {
     }
 
     /// Closes idle connections whose time has come.
-    fn sweep(&self) {
+    pub(super) fn sweep(&self) {
         let now = Instant::now();
         let limit = self.shared.config.idle_timeout;
         let mut ended = Vec::new();
