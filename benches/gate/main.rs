@@ -13,7 +13,7 @@
 //! | `BENCH_PORT` | 21700 | first of three ports |
 //! | `BENCH_ONLY` | | run only the rows of the table whose name contains this |
 //! | `BENCH_FOLDER` | `target/bench-gate` | data, kept for the next run, and logs |
-//! | `BENCH_MYSQLD` | | the server; else MySQL 9.7 of `tools/`, else the distribution's |
+//! | `BENCH_MYSQLD` | | the server (MySQL 9.7 by `make bench`); else the distribution's |
 //! | `BENCH_AA` | | put a second HAProxy in the gate's place: shows what the harness itself adds |
 //!
 //! Started without `--bench` (by `cargo test`) or with `--test`, it only checks its own arithmetic.

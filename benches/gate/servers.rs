@@ -201,12 +201,12 @@ fn start_mysql(folder: &Path, port: u16) -> io::Result<Server> {
     Server::start("MySQL", port, &mut command, &folder.join("mysql.log"))
 }
 
-/// `BENCH_MYSQLD`, else MySQL 9.7 where `tools/` puts it, else the distribution's server.
+/// `BENCH_MYSQLD`, which `tools/bench.sh` sets to MySQL 9.7, else the distribution's server.
 fn mysqld() -> io::Result<PathBuf> {
     if let Some(path) = std::env::var_os("BENCH_MYSQLD") {
         return Ok(path.into());
     }
-    ["/opt/mysql97/bin/mysqld", "/usr/sbin/mysqld", "/usr/sbin/mariadbd"]
+    ["/usr/sbin/mysqld", "/usr/sbin/mariadbd"]
         .into_iter()
         .map(PathBuf::from)
         .find(|path| path.exists())
