@@ -1,0 +1,595 @@
+//! Which shard does each row of an INSERT or REPLACE go to?
+//!
+//! Read from the tokens: rows are cut at their commas and never become a tree, so that an INSERT of
+//! a megabyte is planned in one pass.
+
+use std::sync::Arc;
+
+use super::context::{Cursor, Planner};
+use super::{
+    Insert, InsertSequence, InsertSharding, Node, Plan, Routing, SequenceRef, StatementKind, VerifyVindex, qualifiers,
+    query, session_values,
+};
+use crate::error::{Result, SqlError};
+use crate::key::Destination;
+use crate::sql::{Edits, Operand, Piece, PieceList, Template, Token, TokenKind};
+use crate::value::Value;
+use crate::vschema::{ColumnVindex, Table};
+
+/// An INSERT cut into its parts; ranges are of tokens.
+struct Parts {
+    table: Arc<Table>,
+    /// The name's own bytes.
+    table_token: Token,
+    /// The column list, if given, and where its closing parenthesis is.
+    columns: Option<Vec<String>>,
+    columns_close: Option<usize>,
+    source: Source,
+    /// The first token behind the rows.
+    tail: usize,
+}
+
+enum Source {
+    /// VALUES: for each row the values' token ranges, with the range of all rows.
+    Rows { rows: Vec<Vec<(usize, usize)>>, first: usize },
+    /// SET: column, value.
+    Set { values: Vec<(usize, usize)>, first: usize },
+    /// INSERT … SELECT.
+    Select { first: usize },
+}
+
+pub(super) fn plan(planner: &Planner<'_>, kind: StatementKind) -> Result<Plan> {
+    let mut edits = Edits::default();
+    session_values::replace(planner, &mut edits);
+    if let Some(destination) = planner.context.destination {
+        if !matches!(destination, Destination::Shard(_) | Destination::Id(_)) {
+            return Err(SqlError::unsupported("INSERT to a key range"));
+        }
+        let keyspace = planner.selected()?;
+        qualifiers::replace(planner, &keyspace, &mut edits)?;
+        let route = planner.route(Some(keyspace), Routing::ByDestination(destination.clone()), &edits);
+        return Ok(planner.plan(kind, Node::Modify(route), Vec::new()));
+    }
+    let parts = Parts::read(planner)?;
+    let tables = vec![parts.table.full_name().to_string()];
+    let keyspace = parts.table.keyspace.clone();
+    qualifiers::replace(planner, &keyspace, &mut edits)?;
+    if let Some(renamed) = renamed(planner, &parts) {
+        edits.replace(parts.table_token.start..parts.table_token.end, vec![renamed]);
+    }
+    let node = if let Source::Select { first } = parts.source {
+        insert_select(planner, &parts, first, &edits, kind)?
+    } else {
+        insert_rows(planner, &parts, &mut edits, kind)?
+    };
+    Ok(planner.plan(kind, node, tables))
+}
+
+/// The table's real name, where a routing rule gave it another.
+fn renamed(planner: &Planner<'_>, parts: &Parts) -> Option<Piece> {
+    let written = parts.table_token.identifier(planner.statement.text)?;
+    (*written != *parts.table.name).then(|| identifier_piece(&parts.table.name))
+}
+
+pub(super) fn identifier_piece(name: &str) -> Piece {
+    let mut quoted = Vec::new();
+    crate::sql::literal::write_identifier(name, &mut quoted);
+    Piece::Text(quoted.into())
+}
+
+// === impl Parts ===
+
+impl Parts {
+    fn read(planner: &Planner<'_>) -> Result<Self> {
+        let mut cursor = planner.cursor();
+        let replace = cursor.eat(&["replace"]);
+        if !replace && !cursor.eat(&["insert"]) {
+            return Err(SqlError::unsupported("WITH in INSERT"));
+        }
+        while cursor.eat_any(&["low_priority", "delayed", "high_priority", "ignore"]) {}
+        cursor.eat(&["into"]);
+        let error = cursor.error();
+        let (qualifier, name) = cursor.table_name().ok_or(error)?;
+        let text = planner.statement.text;
+        let qualifier = qualifier.and_then(|token| token.identifier(text));
+        let table = planner.resolve(qualifier.as_deref(), &name.identifier(text).unwrap_or_default())?;
+        let table = writable(planner, table);
+        if cursor.eat(&["partition"]) {
+            cursor.at = cursor.matching();
+        }
+        let (columns, columns_close) = Self::columns(&mut cursor)?;
+        let (source, tail) = if cursor.eat_any(&["values", "value"]) {
+            Self::rows(&mut cursor)?
+        } else if columns.is_none() && cursor.eat(&["set"]) {
+            return Self::set(planner, cursor, table, name);
+        } else if cursor.is("select") || cursor.is("with") || cursor.is("table") || cursor.kind() == Some(TokenKind::LeftParen) {
+            (Source::Select { first: cursor.at }, planner.statement.tokens.len())
+        } else {
+            return Err(cursor.error());
+        };
+        Ok(Self { table, table_token: name, columns, columns_close, source, tail })
+    }
+
+    fn columns(cursor: &mut Cursor<'_>) -> Result<(Option<Vec<String>>, Option<usize>)> {
+        let next = cursor.at + 1;
+        let is_query = ["select", "with"].iter().any(|word| cursor.statement.is_word(next, word))
+            || cursor.statement.tokens.get(next).is_some_and(|token| token.kind == TokenKind::LeftParen);
+        if cursor.kind() != Some(TokenKind::LeftParen) || is_query {
+            return Ok((None, None));
+        }
+        cursor.at += 1;
+        let mut columns = Vec::new();
+        while cursor.kind() != Some(TokenKind::RightParen) {
+            columns.push(column_name(cursor)?);
+            if !cursor.eat_kind(TokenKind::Comma) && cursor.kind() != Some(TokenKind::RightParen) {
+                return Err(cursor.error());
+            }
+        }
+        let close = cursor.at;
+        cursor.at += 1;
+        Ok((Some(columns), Some(close)))
+    }
+
+    fn rows(cursor: &mut Cursor<'_>) -> Result<(Source, usize)> {
+        let mut rows = Vec::new();
+        let first = cursor.at;
+        loop {
+            cursor.eat(&["row"]);
+            if !cursor.eat_kind(TokenKind::LeftParen) {
+                return Err(cursor.error());
+            }
+            let mut row = Vec::new();
+            if !cursor.eat_kind(TokenKind::RightParen) {
+                loop {
+                    let start = cursor.at;
+                    cursor.at = cursor.list_item_end();
+                    if cursor.at == start {
+                        return Err(cursor.error());
+                    }
+                    row.push((start, cursor.at));
+                    if cursor.eat_kind(TokenKind::Comma) {
+                        continue;
+                    }
+                    if !cursor.eat_kind(TokenKind::RightParen) {
+                        return Err(cursor.error());
+                    }
+                    break;
+                }
+            }
+            rows.push(row);
+            if !cursor.eat_kind(TokenKind::Comma) {
+                return Ok((Source::Rows { rows, first }, cursor.at));
+            }
+        }
+    }
+
+    fn set(planner: &Planner<'_>, mut cursor: Cursor<'_>, table: Arc<Table>, name: Token) -> Result<Self> {
+        let first = cursor.at - 1;
+        let mut columns = Vec::new();
+        let mut values = Vec::new();
+        loop {
+            columns.push(column_name(&mut cursor)?);
+            if !cursor.eat_kind(TokenKind::Equal) && !cursor.eat_kind(TokenKind::Assign) {
+                return Err(cursor.error());
+            }
+            let start = cursor.at;
+            let end = cursor.list_item_end();
+            // AS alias and ON DUPLICATE KEY UPDATE end the last value.
+            let tail = tail_start(planner, start, end);
+            if tail == start {
+                return Err(cursor.error());
+            }
+            values.push((start, tail));
+            cursor.at = tail;
+            if tail < end || !cursor.eat_kind(TokenKind::Comma) {
+                break;
+            }
+        }
+        let tail = cursor.at;
+        let source = Source::Set { values, first };
+        Ok(Self { table, table_token: name, columns: Some(columns), columns_close: None, source, tail })
+    }
+}
+
+/// A reference table with a source is written there.
+fn writable(planner: &Planner<'_>, table: Arc<Table>) -> Arc<Table> {
+    planner.vschema().reference_source(&table).unwrap_or(table)
+}
+
+/// `c`, `t.c` or `k.t.c`: the last part.
+fn column_name(cursor: &mut Cursor<'_>) -> Result<String> {
+    let error = cursor.error();
+    let mut name = cursor.identifier().ok_or(error)?;
+    while cursor.eat_kind(TokenKind::Dot) {
+        let error = cursor.error();
+        name = cursor.identifier().ok_or(error)?;
+    }
+    Ok(name)
+}
+
+/// Where `AS alias` or `ON DUPLICATE` begins at depth zero.
+fn tail_start(planner: &Planner<'_>, start: usize, end: usize) -> usize {
+    let mut depth = 0_usize;
+    for index in start..end {
+        match planner.statement.tokens.get(index).map(|token| token.kind) {
+            Some(TokenKind::LeftParen) => depth += 1,
+            Some(TokenKind::RightParen) => depth = depth.saturating_sub(1),
+            Some(TokenKind::Word) if depth == 0 => {
+                let is = |ahead: usize, word: &str| planner.statement.is_word(index + ahead, word);
+                if (is(0, "on") && is(1, "duplicate")) || is(0, "as") {
+                    return index;
+                }
+            }
+            _ => {}
+        }
+    }
+    end
+}
+
+// === INSERT … SELECT ===
+
+fn insert_select(
+    planner: &Planner<'_>,
+    parts: &Parts,
+    first: usize,
+    edits: &Edits,
+    kind: StatementKind,
+) -> Result<Node> {
+    let table = &parts.table;
+    if table.auto_increment.is_some() {
+        return Err(SqlError::unsupported("INSERT … SELECT into a table with a sequence"));
+    }
+    if table.sharded {
+        return Err(SqlError::unsupported(if kind == StatementKind::Replace {
+            "REPLACE INTO … SELECT with sharded keyspace"
+        } else {
+            "INSERT … SELECT into a sharded table"
+        }));
+    }
+    query::check_unsharded_source(planner, first, &table.keyspace)?;
+    Ok(Node::Modify(planner.route(Some(table.keyspace.clone()), Routing::Unsharded, edits)))
+}
+
+// === INSERT … VALUES ===
+
+fn insert_rows(
+    planner: &Planner<'_>,
+    parts: &Parts,
+    edits: &mut Edits,
+    kind: StatementKind,
+) -> Result<Node> {
+    let table = &parts.table;
+    let sequence = table.auto_increment.as_ref();
+    if !table.sharded && sequence.is_none() {
+        let keyspace = Some(table.keyspace.clone());
+        return Ok(Node::Modify(planner.route(keyspace, Routing::Unsharded, edits)));
+    }
+    if table.sharded && table.is_reference() {
+        return Err(SqlError::unsupported("INSERT into a reference table without a source"));
+    }
+    let columns = listed_columns(parts)?;
+    let (rows, rows_first, is_set) = match &parts.source {
+        Source::Rows { rows, first } => (rows.clone(), *first, false),
+        Source::Set { values, first } => (vec![values.clone()], *first, true),
+        Source::Select { .. } => return Err(SqlError::bug("INSERT … SELECT has no rows")),
+    };
+    for (index, row) in rows.iter().enumerate() {
+        if row.len() != columns.len() {
+            return Err(SqlError::column_count(index + 1));
+        }
+    }
+    check_subqueries(planner, &rows)?;
+    check_update(planner, parts)?;
+    if kind == StatementKind::Replace {
+        check_replace(table)?;
+    }
+    let fill = sequence.map(|auto| Fill::new(planner, &columns, &auto.column, &rows));
+    let sequence = match (&fill, sequence) {
+        (Some(fill), Some(auto)) => Some(InsertSequence {
+            sequence: SequenceRef {
+                keyspace: auto.sequence.keyspace.clone(),
+                table: auto.sequence.table.clone(),
+            },
+            given: fill.given.clone()?,
+        }),
+        _ => None,
+    };
+    let sharding = if let Some(pin) = table.pinned.as_ref().filter(|_| table.sharded) {
+        let destination = Destination::Id(pin.clone());
+        if sequence.is_some() {
+            return Err(SqlError::unsupported("a sequence for a pinned table"));
+        }
+        let keyspace = Some(table.keyspace.clone());
+        return Ok(Node::Modify(planner.route(keyspace, Routing::ByDestination(destination), edits)));
+    } else if table.sharded {
+        Some(sharding(planner, table, &columns, &rows, fill.as_ref())?)
+    } else {
+        None
+    };
+    let templates = row_templates(planner, &rows, edits, fill.as_ref());
+    let query = statement_template(planner, parts, &columns, rows_first, is_set, edits, fill.as_ref());
+    Ok(Node::Insert(Insert { keyspace: table.keyspace.clone(), query, rows: templates, sharding, sequence }))
+}
+
+/// The columns in the order of the values.
+fn listed_columns(parts: &Parts) -> Result<Vec<String>> {
+    let table = &parts.table;
+    match &parts.columns {
+        Some(columns) if columns.is_empty() && table.sharded => Ok(Vec::new()),
+        Some(columns) => Ok(columns.clone()),
+        None if table.column_list_authoritative => Ok(table
+            .columns
+            .iter()
+            .filter(|column| !column.invisible)
+            .map(|column| column.name.to_string())
+            .collect()),
+        None => Err(SqlError::unsupported(
+            "INSERT without a column list into a table whose columns the VSchema does not list",
+        )),
+    }
+}
+
+fn check_subqueries(planner: &Planner<'_>, rows: &[Vec<(usize, usize)>]) -> Result<()> {
+    let select = |&(start, end): &(usize, usize)| (start..end).any(|index| planner.statement.is_word(index, "select"));
+    if rows.iter().flatten().any(select) {
+        return Err(SqlError::unsupported("subqueries in the values of an INSERT"));
+    }
+    Ok(())
+}
+
+/// `ON DUPLICATE KEY UPDATE` must leave the columns alone that decide where the row lives.
+fn check_update(planner: &Planner<'_>, parts: &Parts) -> Result<()> {
+    let mut cursor = planner.cursor();
+    cursor.at = parts.tail;
+    if cursor.at_end() {
+        return Ok(());
+    }
+    if cursor.eat(&["as"]) {
+        cursor.identifier();
+        if cursor.kind() == Some(TokenKind::LeftParen) {
+            cursor.at = cursor.matching();
+        }
+    }
+    if cursor.at_end() {
+        return Ok(());
+    }
+    if cursor.is("returning") {
+        return Err(SqlError::unsupported("INSERT … RETURNING"));
+    }
+    if !cursor.eat(&["on", "duplicate", "key", "update"]) {
+        return Err(cursor.error());
+    }
+    loop {
+        let column = column_name(&mut cursor)?;
+        if !cursor.eat_kind(TokenKind::Equal) {
+            return Err(cursor.error());
+        }
+        let start = cursor.at;
+        cursor.at = cursor.list_item_end();
+        let decides = parts.table.column_vindexes.iter().any(|vindex| vindex.position(&column).is_some());
+        if parts.table.sharded && decides && !keeps_column(planner, &column, start, cursor.at) {
+            return Err(SqlError::vindex_column_change(&column));
+        }
+        let selects = (start..cursor.at).any(|index| planner.statement.is_word(index, "select"));
+        if parts.table.sharded && selects {
+            return Err(SqlError::unsupported("subqueries in ON DUPLICATE KEY UPDATE"));
+        }
+        if !cursor.eat_kind(TokenKind::Comma) {
+            break;
+        }
+    }
+    if cursor.at_end() { Ok(()) } else { Err(cursor.error()) }
+}
+
+/// `c = c` changes nothing.
+fn keeps_column(planner: &Planner<'_>, column: &str, start: usize, end: usize) -> bool {
+    let tokens = planner.statement.tokens.get(start..end).unwrap_or_default();
+    matches!(tokens, [token] if token.identifier(planner.statement.text).is_some_and(|name| name.eq_ignore_ascii_case(column)))
+}
+
+/// REPLACE deletes rows that collide in any unique key. Without the table's keys we cannot know
+/// that a collision is on the row's own shard, but a row on another shard is then no collision for
+/// MySQL either, as with INSERT. Only lookups would go stale.
+fn check_replace(table: &Table) -> Result<()> {
+    if table.column_vindexes.iter().any(|vindex| vindex.vindex.is_lookup()) {
+        return Err(SqlError::unsupported("REPLACE INTO a table with lookup vindexes"));
+    }
+    Ok(())
+}
+
+/// How the auto-increment column gets its values.
+struct Fill {
+    /// The column's position among the listed ones; none where the statement leaves it out.
+    position: Option<usize>,
+    column: Arc<str>,
+    given: Result2<Vec<Option<Operand>>>,
+}
+
+/// A result that can be read twice.
+#[derive(Clone)]
+struct Result2<T>(std::result::Result<T, &'static str>);
+
+impl<T: Clone> Result2<T> {
+    fn clone(&self) -> Result<T> {
+        self.0.clone().map_err(SqlError::unsupported)
+    }
+}
+
+impl Fill {
+    fn new(planner: &Planner<'_>, columns: &[String], column: &Arc<str>, rows: &[Vec<(usize, usize)>]) -> Self {
+        let position = columns.iter().position(|own| own.eq_ignore_ascii_case(column));
+        let given = match position {
+            None => Ok(vec![None; rows.len()]),
+            Some(position) => rows.iter().map(|row| given_value(planner, row[position])).collect(),
+        };
+        Self { position, column: column.clone(), given: Result2(given) }
+    }
+}
+
+/// The value of the auto-increment column: none for DEFAULT and NULL.
+fn given_value(planner: &Planner<'_>, range: (usize, usize)) -> std::result::Result<Option<Operand>, &'static str> {
+    let tokens = planner.statement.tokens.get(range.0..range.1).unwrap_or_default();
+    if is_default(planner, tokens) {
+        return Ok(None);
+    }
+    match planner.constant(tokens) {
+        Some(Operand::Constant(Value::Null)) => Ok(None),
+        Some(operand) => Ok(Some(operand)),
+        None => Err("expressions for a column that a sequence fills"),
+    }
+}
+
+fn is_default(planner: &Planner<'_>, tokens: &[Token]) -> bool {
+    let text = planner.statement.text;
+    match tokens {
+        [token] => token.is_word(text, "default"),
+        _ => false,
+    }
+}
+
+fn sharding(
+    planner: &Planner<'_>,
+    table: &Table,
+    columns: &[String],
+    rows: &[Vec<(usize, usize)>],
+    fill: Option<&Fill>,
+) -> Result<InsertSharding> {
+    let primary = table.primary_vindex().ok_or_else(|| SqlError::no_primary_vindex(&table.name))?;
+    if primary.vindex.is_lookup() {
+        return Err(SqlError::unsupported("INSERT into a table with a lookup as its primary vindex"));
+    }
+    let values = vindex_values(planner, primary, table, columns, rows, fill)?;
+    let mut verify = Vec::new();
+    for secondary in table.column_vindexes.iter().skip(1) {
+        if secondary.vindex.is_lookup() {
+            return Err(SqlError::unsupported("INSERT into a table with lookup vindexes"));
+        }
+        verify.push(VerifyVindex {
+            vindex: secondary.vindex.clone(),
+            columns: secondary.columns.clone(),
+            values: vindex_values(planner, secondary, table, columns, rows, fill)?,
+        });
+    }
+    Ok(InsertSharding { vindex: primary.vindex.clone(), columns: primary.columns.clone(), values, verify })
+}
+
+/// One operand per row and vindex column.
+fn vindex_values(
+    planner: &Planner<'_>,
+    vindex: &ColumnVindex,
+    table: &Table,
+    columns: &[String],
+    rows: &[Vec<(usize, usize)>],
+    fill: Option<&Fill>,
+) -> Result<Vec<Vec<Operand>>> {
+    let mut values = vec![Vec::with_capacity(vindex.columns.len()); rows.len()];
+    for column in &vindex.columns {
+        let filled = fill.filter(|fill| fill.column.eq_ignore_ascii_case(column));
+        let position = columns.iter().position(|own| own.eq_ignore_ascii_case(column));
+        for (index, row) in rows.iter().enumerate() {
+            let operand = if filled.is_some() {
+                Operand::Generated(u32::try_from(index).unwrap_or(u32::MAX))
+            } else {
+                let position = position.ok_or_else(|| SqlError::missing_vindex_column(column))?;
+                row_value(planner, table, column, row[position])?
+            };
+            values[index].push(operand);
+        }
+    }
+    Ok(values)
+}
+
+fn row_value(planner: &Planner<'_>, table: &Table, column: &str, range: (usize, usize)) -> Result<Operand> {
+    let tokens = planner.statement.tokens.get(range.0..range.1).unwrap_or_default();
+    if is_default(planner, tokens) {
+        let _ = table;
+        return Err(SqlError::unsupported(&format!("DEFAULT for the vindex column '{column}'")));
+    }
+    planner.constant(tokens).ok_or_else(|| {
+        SqlError::unsupported(&format!("an expression for the vindex column '{column}' in INSERT"))
+    })
+}
+
+fn row_templates(
+    planner: &Planner<'_>,
+    rows: &[Vec<(usize, usize)>],
+    edits: &Edits,
+    fill: Option<&Fill>,
+) -> Vec<Template> {
+    let tokens = planner.statement.tokens;
+    let row_template = |(index, row): (usize, &Vec<(usize, usize)>)| {
+        let generated = Piece::Generated(u32::try_from(index).unwrap_or(u32::MAX));
+        let mut list = PieceList::default();
+        list.push_text(b"(");
+        for (position, &(start, end)) in row.iter().enumerate() {
+            if position > 0 {
+                list.push_text(b", ");
+            }
+            if fill.is_some_and(|fill| fill.position == Some(position)) {
+                list.push(generated.clone());
+            } else {
+                edits.write(&planner.statement, tokens[start].start..tokens[end - 1].end, &mut list);
+            }
+        }
+        if fill.is_some_and(|fill| fill.position.is_none()) {
+            list.push_text(if row.is_empty() { b"" } else { b", " });
+            list.push(generated);
+        }
+        list.push_text(b")");
+        list.finish()
+    };
+    rows.iter().enumerate().map(row_template).collect()
+}
+
+/// The statement around its rows.
+fn statement_template(
+    planner: &Planner<'_>,
+    parts: &Parts,
+    columns: &[String],
+    rows_first: usize,
+    is_set: bool,
+    edits: &mut Edits,
+    fill: Option<&Fill>,
+) -> Template {
+    let tokens = planner.statement.tokens;
+    let rows_end = tokens[parts.tail - 1].end;
+    let added = fill.filter(|fill| fill.position.is_none()).map(|fill| &fill.column);
+    let column_list = |columns: &mut dyn Iterator<Item = &str>| {
+        let mut list = Vec::new();
+        list.push(b'(');
+        for (position, column) in columns.enumerate() {
+            if position > 0 {
+                list.extend_from_slice(b", ");
+            }
+            crate::sql::literal::write_identifier(column, &mut list);
+        }
+        list.push(b')');
+        list
+    };
+    let all = || columns.iter().map(String::as_str).chain(added.map(|column| &**column));
+    if is_set {
+        let mut text = column_list(&mut all());
+        text.extend_from_slice(b" VALUES ");
+        let pieces = vec![Piece::Text(text.into()), Piece::Rows];
+        edits.replace(tokens[rows_first].start..rows_end, pieces);
+        return edits.template(&planner.statement);
+    }
+    match (parts.columns_close, added) {
+        (Some(close), Some(column)) => {
+            let mut text = if columns.is_empty() { Vec::new() } else { b", ".to_vec() };
+            crate::sql::literal::write_identifier(column, &mut text);
+            let at = tokens[close].start;
+            edits.replace(at..at, vec![Piece::Text(text.into())]);
+        }
+        (None, Some(_)) => {
+            // VALUES without a column list: the list is written out.
+            let mut text = b" ".to_vec();
+            text.extend(column_list(&mut all()));
+            let at = parts.table_token.end;
+            edits.replace(at..at, vec![Piece::Text(text.into())]);
+        }
+        _ => {}
+    }
+    edits.replace(tokens[rows_first].start..rows_end, vec![Piece::Rows]);
+    edits.template(&planner.statement)
+}
