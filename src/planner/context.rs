@@ -181,7 +181,8 @@ impl<'a> Cursor<'a> {
 
     /// Steps over these words, all or none.
     pub(super) fn eat(&mut self, words: &[&str]) -> bool {
-        let found = words.iter().enumerate().all(|(ahead, word)| self.statement.is_word(self.at + ahead, word));
+        let found =
+            words.iter().enumerate().all(|(ahead, word)| self.statement.is_word(self.at + ahead, word));
         if found {
             self.at += words.len();
         }

@@ -5,10 +5,11 @@
 
 use std::sync::Arc;
 
+use super::clauses::Run;
 use super::context::{Cursor, Planner};
 use super::{
-    Insert, InsertSequence, InsertSharding, Node, Plan, Routing, SequenceRef, StatementKind, VerifyVindex, qualifiers,
-    query, session_values,
+    Insert, InsertSequence, InsertSharding, Node, Plan, Routing, SequenceRef, StatementKind, VerifyVindex,
+    qualifiers, query, session_values,
 };
 use crate::error::{Result, SqlError};
 use crate::key::Destination;
@@ -31,9 +32,9 @@ struct Parts {
 
 enum Source {
     /// VALUES: for each row the values' token ranges, with the range of all rows.
-    Rows { rows: Vec<Vec<(usize, usize)>>, first: usize },
+    Rows { rows: Vec<Vec<Run>>, first: usize },
     /// SET: column, value.
-    Set { values: Vec<(usize, usize)>, first: usize },
+    Set { values: Vec<Run>, first: usize },
     /// INSERT … SELECT.
     Select { first: usize },
 }
@@ -102,7 +103,11 @@ impl Parts {
             Self::rows(&mut cursor)?
         } else if columns.is_none() && cursor.eat(&["set"]) {
             return Self::set(planner, cursor, table, name);
-        } else if cursor.is("select") || cursor.is("with") || cursor.is("table") || cursor.kind() == Some(TokenKind::LeftParen) {
+        } else if cursor.is("select")
+            || cursor.is("with")
+            || cursor.is("table")
+            || cursor.kind() == Some(TokenKind::LeftParen)
+        {
             (Source::Select { first: cursor.at }, planner.statement.tokens.len())
         } else {
             return Err(cursor.error());
@@ -252,12 +257,7 @@ fn insert_select(
 
 // === INSERT … VALUES ===
 
-fn insert_rows(
-    planner: &Planner<'_>,
-    parts: &Parts,
-    edits: &mut Edits,
-    kind: StatementKind,
-) -> Result<Node> {
+fn insert_rows(planner: &Planner<'_>, parts: &Parts, edits: &mut Edits, kind: StatementKind) -> Result<Node> {
     let table = &parts.table;
     let sequence = table.auto_increment.as_ref();
     if !table.sharded && sequence.is_none() {
@@ -283,14 +283,14 @@ fn insert_rows(
     if kind == StatementKind::Replace {
         check_replace(table)?;
     }
-    let fill = sequence.map(|auto| Fill::new(planner, &columns, &auto.column, &rows));
+    let fill = sequence.map(|auto| Fill::new(planner, &columns, &auto.column, &rows)).transpose()?;
     let sequence = match (&fill, sequence) {
         (Some(fill), Some(auto)) => Some(InsertSequence {
             sequence: SequenceRef {
                 keyspace: auto.sequence.keyspace.clone(),
                 table: auto.sequence.table.clone(),
             },
-            given: fill.given.clone()?,
+            given: fill.given.clone(),
         }),
         _ => None,
     };
@@ -329,8 +329,8 @@ fn listed_columns(parts: &Parts) -> Result<Vec<String>> {
     }
 }
 
-fn check_subqueries(planner: &Planner<'_>, rows: &[Vec<(usize, usize)>]) -> Result<()> {
-    let select = |&(start, end): &(usize, usize)| (start..end).any(|index| planner.statement.is_word(index, "select"));
+fn check_subqueries(planner: &Planner<'_>, rows: &[Vec<Run>]) -> Result<()> {
+    let select = |&(start, end): &Run| (start..end).any(|index| planner.statement.is_word(index, "select"));
     if rows.iter().flatten().any(select) {
         return Err(SqlError::unsupported("subqueries in the values of an INSERT"));
     }
@@ -402,32 +402,24 @@ struct Fill {
     /// The column's position among the listed ones; none where the statement leaves it out.
     position: Option<usize>,
     column: Arc<str>,
-    given: Result2<Vec<Option<Operand>>>,
-}
-
-/// A result that can be read twice.
-#[derive(Clone)]
-struct Result2<T>(std::result::Result<T, &'static str>);
-
-impl<T: Clone> Result2<T> {
-    fn clone(&self) -> Result<T> {
-        self.0.clone().map_err(SqlError::unsupported)
-    }
+    given: Vec<Option<Operand>>,
 }
 
 impl Fill {
-    fn new(planner: &Planner<'_>, columns: &[String], column: &Arc<str>, rows: &[Vec<(usize, usize)>]) -> Self {
+    fn new(planner: &Planner<'_>, columns: &[String], column: &Arc<str>, rows: &[Vec<Run>]) -> Result<Self> {
         let position = columns.iter().position(|own| own.eq_ignore_ascii_case(column));
         let given = match position {
-            None => Ok(vec![None; rows.len()]),
-            Some(position) => rows.iter().map(|row| given_value(planner, row[position])).collect(),
+            None => vec![None; rows.len()],
+            Some(position) => {
+                rows.iter().map(|row| given_value(planner, row[position])).collect::<Result<_>>()?
+            }
         };
-        Self { position, column: column.clone(), given: Result2(given) }
+        Ok(Self { position, column: column.clone(), given })
     }
 }
 
 /// The value of the auto-increment column: none for DEFAULT and NULL.
-fn given_value(planner: &Planner<'_>, range: (usize, usize)) -> std::result::Result<Option<Operand>, &'static str> {
+fn given_value(planner: &Planner<'_>, range: Run) -> Result<Option<Operand>> {
     let tokens = planner.statement.tokens.get(range.0..range.1).unwrap_or_default();
     if is_default(planner, tokens) {
         return Ok(None);
@@ -435,7 +427,7 @@ fn given_value(planner: &Planner<'_>, range: (usize, usize)) -> std::result::Res
     match planner.constant(tokens) {
         Some(Operand::Constant(Value::Null)) => Ok(None),
         Some(operand) => Ok(Some(operand)),
-        None => Err("expressions for a column that a sequence fills"),
+        None => Err(SqlError::unsupported("an expression for a column that a sequence fills")),
     }
 }
 
@@ -451,14 +443,14 @@ fn sharding(
     planner: &Planner<'_>,
     table: &Table,
     columns: &[String],
-    rows: &[Vec<(usize, usize)>],
+    rows: &[Vec<Run>],
     fill: Option<&Fill>,
 ) -> Result<InsertSharding> {
     let primary = table.primary_vindex().ok_or_else(|| SqlError::no_primary_vindex(&table.name))?;
     if primary.vindex.is_lookup() {
         return Err(SqlError::unsupported("INSERT into a table with a lookup as its primary vindex"));
     }
-    let values = vindex_values(planner, primary, table, columns, rows, fill)?;
+    let values = vindex_values(planner, primary, columns, rows, fill)?;
     let mut verify = Vec::new();
     for secondary in table.column_vindexes.iter().skip(1) {
         if secondary.vindex.is_lookup() {
@@ -467,7 +459,7 @@ fn sharding(
         verify.push(VerifyVindex {
             vindex: secondary.vindex.clone(),
             columns: secondary.columns.clone(),
-            values: vindex_values(planner, secondary, table, columns, rows, fill)?,
+            values: vindex_values(planner, secondary, columns, rows, fill)?,
         });
     }
     Ok(InsertSharding { vindex: primary.vindex.clone(), columns: primary.columns.clone(), values, verify })
@@ -477,9 +469,8 @@ fn sharding(
 fn vindex_values(
     planner: &Planner<'_>,
     vindex: &ColumnVindex,
-    table: &Table,
     columns: &[String],
-    rows: &[Vec<(usize, usize)>],
+    rows: &[Vec<Run>],
     fill: Option<&Fill>,
 ) -> Result<Vec<Vec<Operand>>> {
     let mut values = vec![Vec::with_capacity(vindex.columns.len()); rows.len()];
@@ -491,7 +482,7 @@ fn vindex_values(
                 Operand::Generated(u32::try_from(index).unwrap_or(u32::MAX))
             } else {
                 let position = position.ok_or_else(|| SqlError::missing_vindex_column(column))?;
-                row_value(planner, table, column, row[position])?
+                row_value(planner, column, row[position])?
             };
             values[index].push(operand);
         }
@@ -499,10 +490,9 @@ fn vindex_values(
     Ok(values)
 }
 
-fn row_value(planner: &Planner<'_>, table: &Table, column: &str, range: (usize, usize)) -> Result<Operand> {
+fn row_value(planner: &Planner<'_>, column: &str, range: Run) -> Result<Operand> {
     let tokens = planner.statement.tokens.get(range.0..range.1).unwrap_or_default();
     if is_default(planner, tokens) {
-        let _ = table;
         return Err(SqlError::unsupported(&format!("DEFAULT for the vindex column '{column}'")));
     }
     planner.constant(tokens).ok_or_else(|| {
@@ -512,12 +502,12 @@ fn row_value(planner: &Planner<'_>, table: &Table, column: &str, range: (usize, 
 
 fn row_templates(
     planner: &Planner<'_>,
-    rows: &[Vec<(usize, usize)>],
+    rows: &[Vec<Run>],
     edits: &Edits,
     fill: Option<&Fill>,
 ) -> Vec<Template> {
     let tokens = planner.statement.tokens;
-    let row_template = |(index, row): (usize, &Vec<(usize, usize)>)| {
+    let row_template = |(index, row): (usize, &Vec<Run>)| {
         let generated = Piece::Generated(u32::try_from(index).unwrap_or(u32::MAX));
         let mut list = PieceList::default();
         list.push_text(b"(");

@@ -37,7 +37,7 @@ pub use describe::describe;
 pub use plan::*;
 pub use routing::{Condition, Routing};
 pub use session_values::GATE_VARIABLES;
-pub use vitess::{plan_json, plan_line};
+pub use vitess::{describe_json, plan_json, plan_line};
 
 use crate::error::{Result, SqlError};
 use crate::sql::{Statement, TokenKind, classify, syntax_error};
@@ -55,10 +55,8 @@ const LONGEST: usize = 400_000;
 /// What MySQL says about a faulty statement, or VT12001 naming the construct that cannot be done
 /// exactly.
 pub fn plan(statement: &Statement<'_>, context: &PlanContext<'_>) -> Result<Plan> {
-    let is_insert = matches!(
-        classify(statement.text, statement.tokens),
-        StatementKind::Insert | StatementKind::Replace
-    );
+    let is_insert =
+        matches!(classify(statement.text, statement.tokens), StatementKind::Insert | StatementKind::Replace);
     if statement.tokens.len() <= SHALLOW || is_insert {
         return plan_here(statement, context);
     }
@@ -72,7 +70,8 @@ pub fn plan(statement: &Statement<'_>, context: &PlanContext<'_>) -> Result<Plan
             .name("plan".to_owned())
             .stack_size(stack)
             .spawn_scoped(scope, || plan_here(statement, context));
-        let thread = thread.map_err(|error| SqlError::bug("no memory to plan a statement").caused_by(error))?;
+        let thread =
+            thread.map_err(|error| SqlError::bug("no memory to plan a statement").caused_by(error))?;
         thread.join().unwrap_or_else(|_| Err(SqlError::bug("planning panicked")))
     })
 }
@@ -98,10 +97,9 @@ fn plan_here(statement: &Statement<'_>, context: &PlanContext<'_>) -> Result<Pla
     let planner = Planner::new(*statement, context);
     let kind = classify(statement.text, statement.tokens);
     match kind {
-        StatementKind::Begin
-        | StatementKind::Commit
-        | StatementKind::Rollback
-        | StatementKind::Savepoint => transaction::plan(&planner, kind),
+        StatementKind::Begin | StatementKind::Commit | StatementKind::Rollback | StatementKind::Savepoint => {
+            transaction::plan(&planner, kind)
+        }
         StatementKind::Set => set::plan(&planner),
         StatementKind::Use => other::plan_use(&planner),
         StatementKind::Show => show::plan(&planner),

@@ -61,7 +61,7 @@ pub enum Node {
     Truncate {
         /// The rows' source.
         input: Box<Node>,
-        /// How many columns stay.
+        /// How many columns stay, as a [`position`].
         columns: usize,
     },
     /// INSERT or REPLACE.
@@ -94,12 +94,26 @@ pub struct Route {
     pub order: Vec<SortKey>,
 }
 
+/// Positions from here on count from the end of the row: behind a `*` of unknown width the planner
+/// knows where its helper columns are only from the end. `FROM_END + 1` is the last column.
+pub const FROM_END: usize = 1 << 32;
+
+/// The zero-based index of a planned position in a row of `width` columns; none where the row has no
+/// such column. As a number of columns ([`Node::Truncate`]), `FROM_END + n` means all but the last n.
+#[must_use]
+pub fn position(planned: usize, width: usize) -> Option<usize> {
+    match planned.checked_sub(FROM_END) {
+        Some(from_end) => width.checked_sub(from_end),
+        None => Some(planned),
+    }
+}
+
 /// A result column used as a key, and its helper.
 #[derive(Debug, Clone, PartialEq)]
 pub struct KeyColumn {
-    /// Zero-based index of the column.
+    /// Zero-based [`position`] of the column.
     pub column: usize,
-    /// Index of the helper column `concat(cast(collation(c) as binary), ':', weight_string(c))` of it, for character
+    /// [`position`] of the helper column `concat(cast(collation(c) as binary), ':', weight_string(c))` of it, for character
     /// columns: the collation says how weights are padded, and a result does not carry it elsewhere.
     /// The executor uses it only where the column's type needs it.
     pub weight: Option<usize>,

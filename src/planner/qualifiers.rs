@@ -14,12 +14,21 @@ use crate::sql::{Edits, Piece, Token, TokenKind};
 pub(super) fn replace(planner: &Planner<'_>, keyspace: &str, edits: &mut Edits) -> Result<()> {
     let named = find(planner);
     for (token, name) in named {
-        if name != keyspace && planner.vschema().routed_keyspace(&name, planner.context.tablet_type) != keyspace {
+        if name != keyspace
+            && planner.vschema().routed_keyspace(&name, planner.context.tablet_type) != keyspace
+        {
             return Err(SqlError::unsupported("statements over tables of several keyspaces"));
         }
         edits.replace(token.start..token.end, vec![Piece::Schema]);
     }
     Ok(())
+}
+
+/// Replaces every qualifier: the statement's tables are known to be in one keyspace.
+pub(super) fn replace_all(planner: &Planner<'_>, edits: &mut Edits) {
+    for (token, _) in find(planner) {
+        edits.replace(token.start..token.end, vec![Piece::Schema]);
+    }
 }
 
 /// The tokens that name a keyspace of ours as a qualifier.
@@ -80,12 +89,13 @@ fn follow(planner: &Planner<'_>, token: &Token, after_dot: bool, areas: &mut Vec
         TokenKind::Word if !after_dot => {
             let word = token.text(planner.statement.text).to_ascii_lowercase();
             match word.as_slice() {
-                b"from" | b"join" | b"straight_join" | b"update" | b"into" | b"delete" | b"table" | b"tables"
-                | b"view" | b"references" | b"truncate" | b"call" | b"explain" | b"describe" | b"desc" => Area::Tables,
+                b"from" | b"join" | b"straight_join" | b"update" | b"into" | b"delete" | b"table"
+                | b"tables" | b"view" | b"references" | b"truncate" | b"call" | b"explain" | b"describe"
+                | b"desc" => Area::Tables,
                 b"to" | b"like" | b"on" if is_ddl => Area::Tables,
                 b"on" | b"using" => Area::Condition,
-                b"select" | b"where" | b"set" | b"group" | b"order" | b"having" | b"limit" | b"values" | b"value"
-                | b"window" | b"for" | b"and" | b"or" | b"between" | b"in" => Area::Other,
+                b"select" | b"where" | b"set" | b"group" | b"order" | b"having" | b"limit" | b"values"
+                | b"value" | b"window" | b"for" | b"and" | b"or" | b"between" | b"in" => Area::Other,
                 _ => return,
             }
         }

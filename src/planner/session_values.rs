@@ -41,9 +41,13 @@ pub(super) fn user_variable_name(text: &str) -> String {
 /// `@@x`, `@@session.x`, `@@global.x`: whether the scope is global, and the name in lower case.
 pub(super) fn system_variable_name(text: &str) -> (bool, String) {
     let name = text.trim_start_matches('@').replace('`', "").to_ascii_lowercase();
-    for (scope, global) in
-        [("global.", true), ("persist.", true), ("persist_only.", true), ("session.", false), ("local.", false)]
-    {
+    for (scope, global) in [
+        ("global.", true),
+        ("persist.", true),
+        ("persist_only.", true),
+        ("session.", false),
+        ("local.", false),
+    ] {
         if let Some(rest) = name.strip_prefix(scope) {
             return (global, rest.to_owned());
         }
@@ -179,7 +183,15 @@ impl SelectList {
 
 fn skip_modifiers<'t>(text: &[u8], mut item: &'t [Token]) -> &'t [Token] {
     while let Some((first, rest)) = item.split_first() {
-        let modifier = ["distinct", "all", "distinctrow", "sql_no_cache", "sql_calc_found_rows", "high_priority", "straight_join"];
+        let modifier = [
+            "distinct",
+            "all",
+            "distinctrow",
+            "sql_no_cache",
+            "sql_calc_found_rows",
+            "high_priority",
+            "straight_join",
+        ];
         if !modifier.iter().any(|word| first.is_word(text, word)) {
             break;
         }
@@ -193,7 +205,8 @@ fn has_alias(text: &[u8], item: &[Token]) -> bool {
     if before.is_word(text, "as") {
         return true;
     }
-    let names = matches!(last.kind, TokenKind::Word | TokenKind::Quoted | TokenKind::String) && !last.is_word(text, "end");
+    let names = matches!(last.kind, TokenKind::Word | TokenKind::Quoted | TokenKind::String)
+        && !last.is_word(text, "end");
     let operand = before.kind.is_literal()
         || matches!(
             before.kind,
@@ -207,9 +220,20 @@ fn has_alias(text: &[u8], item: &[Token]) -> bool {
 }
 
 fn ends_select_list(word: &[u8]) -> bool {
-    [&b"from"[..], b"limit", b"where", b"order", b"group", b"having", b"union", b"into", b"except", b"intersect"]
-        .iter()
-        .any(|end| word.eq_ignore_ascii_case(end))
+    [
+        &b"from"[..],
+        b"limit",
+        b"where",
+        b"order",
+        b"group",
+        b"having",
+        b"union",
+        b"into",
+        b"except",
+        b"intersect",
+    ]
+    .iter()
+    .any(|end| word.eq_ignore_ascii_case(end))
         || word.eq_ignore_ascii_case(b"for")
 }
 

@@ -47,8 +47,12 @@ fn transaction(cursor: &mut Cursor<'_>) -> Result<Option<Vec<Assignment>>> {
     let mut assignments = Vec::new();
     loop {
         let value = if cursor.eat(&["isolation", "level"]) {
-            let levels =
-                [&["read", "committed"][..], &["read", "uncommitted"], &["repeatable", "read"], &["serializable"]];
+            let levels = [
+                &["read", "committed"][..],
+                &["read", "uncommitted"],
+                &["repeatable", "read"],
+                &["serializable"],
+            ];
             let level = levels.into_iter().find(|words| cursor.eat(words));
             level.ok_or_else(|| cursor.error())?.join(" ").to_ascii_uppercase()
         } else if cursor.eat(&["read", "only"]) {
@@ -92,7 +96,9 @@ fn item(planner: &Planner<'_>, cursor: &mut Cursor<'_>) -> Result<Assignment> {
         };
         return Ok(Assignment { target: SetTarget::Names { collation }, value });
     }
-    if !assigns(cursor) && (cursor.eat(&["character", "set"]) || cursor.eat(&["charset"]) || cursor.eat(&["char", "set"])) {
+    if !assigns(cursor)
+        && (cursor.eat(&["character", "set"]) || cursor.eat(&["charset"]) || cursor.eat(&["char", "set"]))
+    {
         return Ok(Assignment { target: SetTarget::CharacterSet, value: bare(cursor)? });
     }
     let target = target(cursor)?;
@@ -118,7 +124,9 @@ fn bare(cursor: &mut Cursor<'_>) -> Result<SetValue> {
         TokenKind::Word if token.is_word(cursor.statement.text, "default") => SetValue::Default,
         TokenKind::Word | TokenKind::Quoted => SetValue::Word(token.identifier(cursor.statement.text)),
         TokenKind::String => SetValue::Word(Some(string_text(cursor, text)?)),
-        TokenKind::Param => SetValue::Operand(crate::sql::Operand::Param(cursor.statement.param_at(token.start))),
+        TokenKind::Param => {
+            SetValue::Operand(crate::sql::Operand::Param(cursor.statement.param_at(token.start)))
+        }
         _ => return Err(cursor.error()),
     };
     cursor.at += 1;
@@ -175,11 +183,12 @@ fn value(planner: &Planner<'_>, cursor: &mut Cursor<'_>, target: &SetTarget) -> 
     if let Some(known) = known_value(planner, target, tokens) {
         return Ok(known);
     }
-    if let Some(assign) = tokens.iter().position(|token| token.kind == TokenKind::Assign) {
-        let _ = assign;
+    if tokens.iter().any(|token| token.kind == TokenKind::Assign) {
         return Err(SqlError::unsupported("Assignment expression"));
     }
-    if tokens.iter().any(|token| token.is_word(text, "from")) && tokens.iter().any(|token| token.is_word(text, "select")) {
+    if tokens.iter().any(|token| token.is_word(text, "from"))
+        && tokens.iter().any(|token| token.is_word(text, "select"))
+    {
         return Err(SqlError::unsupported("subqueries over tables in SET"));
     }
     let mut edits = Edits::default();

@@ -104,7 +104,7 @@ pub struct Edits {
 }
 
 /// Builds the pieces of a template, merging neighbouring texts.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct PieceList {
     pieces: Vec<Piece>,
     text: Vec<u8>,

@@ -1,0 +1,103 @@
+//! Which shards run a CREATE, ALTER, DROP, RENAME or TRUNCATE?
+//!
+//! All shards of the keyspace, with the client's own text.
+
+use super::context::Planner;
+use super::query::targeted;
+use super::{Node, Plan, Routing, StatementKind, qualifiers};
+use crate::error::{Result, SqlError};
+use crate::sql::{Edits, TokenKind};
+
+pub(super) fn plan(planner: &Planner<'_>) -> Result<Plan> {
+    let mut edits = Edits::default();
+    let object = object(planner);
+    if object == "vschema" {
+        return Err(SqlError::unsupported("ALTER VSCHEMA"));
+    }
+    if let Some(route) = targeted(planner, &mut edits)? {
+        return Ok(planner.plan(StatementKind::Ddl, Node::Modify(route), Vec::new()));
+    }
+    match object.as_str() {
+        "database" | "schema" => return Err(SqlError::unsupported("CREATE, ALTER and DROP DATABASE")),
+        "user" | "role" => return Err(SqlError::unsupported("CREATE, ALTER and DROP USER and ROLE")),
+        "server" | "tablespace" | "resource" | "logfile" | "instance" | "undo" => {
+            return Err(SqlError::unsupported(&format!(
+                "CREATE, ALTER and DROP {}",
+                object.to_ascii_uppercase()
+            )));
+        }
+        _ => {}
+    }
+    let keyspace = keyspace(planner)?;
+    qualifiers::replace(planner, &keyspace, &mut edits)?;
+    let sharded = planner.is_sharded(&keyspace);
+    if sharded {
+        let text = planner.statement.text;
+        let has = |word: &str| planner.statement.tokens.iter().any(|token| token.is_word(text, word));
+        let refused = match object.as_str() {
+            "procedure" => Some("CREATE PROCEDURE on sharded keyspaces"),
+            "function" => Some("CREATE FUNCTION on sharded keyspaces"),
+            "trigger" => Some("CREATE TRIGGER on sharded keyspaces"),
+            "event" => Some("CREATE EVENT on sharded keyspaces"),
+            "view" => Some("views on sharded keyspaces"),
+            "temporary" => Some("temporary tables on sharded keyspaces"),
+            "table" if planner.statement.is_word(0, "create") && has("select") => {
+                Some("CREATE TABLE … SELECT on sharded keyspaces")
+            }
+            _ => None,
+        };
+        if let Some(refused) = refused {
+            return Err(SqlError::unsupported(refused));
+        }
+    } else if object == "temporary" {
+        return Err(SqlError::unsupported("temporary tables"));
+    }
+    let routing = if sharded { Routing::Scatter } else { Routing::Unsharded };
+    let route = planner.route(Some(keyspace), routing, &edits);
+    Ok(planner.plan(StatementKind::Ddl, Node::Modify(route), Vec::new()))
+}
+
+/// What is created, changed or dropped: the first word that says so, lower case.
+fn object(planner: &Planner<'_>) -> String {
+    const OBJECTS: &[&str] = &[
+        "table",
+        "tables",
+        "view",
+        "index",
+        "procedure",
+        "function",
+        "trigger",
+        "event",
+        "database",
+        "schema",
+        "user",
+        "role",
+        "server",
+        "tablespace",
+        "temporary",
+        "vschema",
+        "resource",
+        "logfile",
+        "instance",
+        "undo",
+    ];
+    let statement = &planner.statement;
+    let mut words = statement.tokens.iter().skip(1).filter(|token| token.kind == TokenKind::Word);
+    let found = words.find_map(|token| OBJECTS.iter().find(|object| token.is_word(statement.text, object)));
+    found.map_or_else(|| "table".to_owned(), |object| (*object).to_owned())
+}
+
+/// The keyspace that the statement names, or the selected one; sent where its table is routed.
+fn keyspace(planner: &Planner<'_>) -> Result<std::sync::Arc<str>> {
+    match qualifiers::find(planner).into_iter().next() {
+        Some((_, name)) => {
+            let routed = planner.vschema().routed_keyspace(&name, planner.context.tablet_type);
+            planner.existing(routed)
+        }
+        None => {
+            let selected = planner.selected()?;
+            let routed = planner.vschema().routed_keyspace(&selected, planner.context.tablet_type);
+            planner.existing(routed)
+        }
+    }
+}

@@ -1,0 +1,207 @@
+//! Which shards does an UPDATE or DELETE change?
+//!
+//! Each shard changes its own rows; affected rows add up. What needs to see all rows at once (LIMIT
+//! over several shards), or would leave a row on the wrong shard, is refused.
+
+use sqlparser::ast;
+
+use super::context::Planner;
+use super::predicate::{self, Shards, Verdict};
+use super::query::{check_functions, plainly_unsharded, rename_tables, table_names, targeted};
+use super::scope::{Analysis, Builder};
+use super::{Node, Plan, Routing, StatementKind, object_parts, qualifiers, session_values};
+use crate::error::{Result, SqlError};
+use crate::sql::{Edits, Piece, parse};
+use crate::vschema::Table;
+
+pub(super) fn plan(planner: &Planner<'_>, kind: StatementKind) -> Result<Plan> {
+    check_functions(planner)?;
+    let mut edits = Edits::default();
+    session_values::replace(planner, &mut edits);
+    if let Some(route) = targeted(planner, &mut edits)? {
+        return Ok(planner.plan(kind, Node::Modify(route), Vec::new()));
+    }
+    if let Some(keyspace) = plainly_unsharded(planner) {
+        qualifiers::replace_all(planner, &mut edits);
+        let route = planner.route(Some(keyspace), Routing::Unsharded, &edits);
+        return Ok(planner.plan(kind, Node::Modify(route), Vec::new()));
+    }
+    let first_word = |word: &str| planner.statement.is_word(0, word);
+    if first_word("with") {
+        return Err(SqlError::unsupported(if kind == StatementKind::Update {
+            "WITH in UPDATE"
+        } else {
+            "WITH in DELETE"
+        }));
+    }
+    let tree = parse(&planner.statement)?;
+    let mut builder = Builder::new(planner);
+    let change = Change::of(&tree)?;
+    builder.change(&change.tables, change.selection, &change.others)?;
+    let analysis = builder.analysis;
+    let tables = table_names(&analysis);
+    let node = node(planner, &change, &analysis, edits)?;
+    Ok(planner.plan(kind, node, tables))
+}
+
+/// The parts of an UPDATE or DELETE that matter here.
+struct Change<'q> {
+    tables: std::borrow::Cow<'q, [ast::TableWithJoins]>,
+    selection: Option<&'q ast::Expr>,
+    /// Assigned values and sort keys.
+    others: Vec<&'q ast::Expr>,
+    /// The columns that UPDATE assigns.
+    assigned: Vec<String>,
+    /// The tables that DELETE names.
+    targets: Vec<String>,
+    limited: bool,
+    is_update: bool,
+}
+
+impl<'q> Change<'q> {
+    fn of(tree: &'q ast::Statement) -> Result<Self> {
+        match tree {
+            ast::Statement::Update(update) => Self::of_update(update),
+            ast::Statement::Delete(delete) => Self::of_delete(delete),
+            _ => Err(SqlError::unsupported("this kind of change")),
+        }
+    }
+
+    fn of_update(update: &'q ast::Update) -> Result<Self> {
+        if update.from.is_some() || update.returning.is_some() || update.output.is_some() {
+            return Err(SqlError::unsupported("this form of UPDATE"));
+        }
+        let mut assigned = Vec::new();
+        let mut others = Vec::new();
+        for assignment in &update.assignments {
+            let ast::AssignmentTarget::ColumnName(name) = &assignment.target else {
+                return Err(SqlError::unsupported("this form of UPDATE"));
+            };
+            let parts = object_parts(name).unwrap_or_default();
+            assigned.push(parts.last().map(|part| part.value.clone()).unwrap_or_default());
+            others.push(&assignment.value);
+        }
+        others.extend(update.order_by.iter().map(|item| &item.expr));
+        Ok(Self {
+            tables: std::borrow::Cow::Borrowed(std::slice::from_ref(&update.table)),
+            selection: update.selection.as_ref(),
+            others,
+            assigned,
+            targets: Vec::new(),
+            limited: update.limit.is_some(),
+            is_update: true,
+        })
+    }
+
+    fn of_delete(delete: &'q ast::Delete) -> Result<Self> {
+        if delete.returning.is_some() || delete.output.is_some() {
+            return Err(SqlError::unsupported("DELETE … RETURNING"));
+        }
+        let (ast::FromTable::WithFromKeyword(from) | ast::FromTable::WithoutKeyword(from)) = &delete.from;
+        let name = |name: &ast::ObjectName| {
+            object_parts(name)
+                .and_then(|parts| parts.last().map(|part| part.value.clone()))
+                .unwrap_or_default()
+        };
+        // DELETE FROM a, b USING …: what stands behind FROM are the targets.
+        let (tables, targets): (&[ast::TableWithJoins], Vec<String>) = match &delete.using {
+            Some(using) => {
+                let targets = from.iter().map(|table| match &table.relation {
+                    ast::TableFactor::Table { name: own, .. } => name(own),
+                    _ => String::new(),
+                });
+                (using, targets.collect())
+            }
+            None => (from, delete.tables.iter().map(name).collect()),
+        };
+        Ok(Self {
+            tables: std::borrow::Cow::Borrowed(tables),
+            selection: delete.selection.as_ref(),
+            others: delete.order_by.iter().map(|item| &item.expr).collect(),
+            assigned: Vec::new(),
+            targets,
+            limited: delete.limit.is_some(),
+            is_update: false,
+        })
+    }
+}
+
+fn node(planner: &Planner<'_>, change: &Change<'_>, analysis: &Analysis, mut edits: Edits) -> Result<Node> {
+    if analysis.system {
+        return Err(SqlError::unsupported("changes of MySQL's own schemas"));
+    }
+    let verdict = predicate::decide(planner, analysis)?;
+    qualifiers::replace_all(planner, &mut edits);
+    if let Some(keyspace) = verdict.keyspace() {
+        if analysis.uses.iter().any(|own| own.table.keyspace != *keyspace) {
+            return Err(SqlError::unsupported("DML on reference table with join"));
+        }
+        rename_tables(planner, analysis, keyspace, &mut edits);
+    }
+    let (keyspace, routing) = match verdict {
+        Verdict::NoTables => return Err(SqlError::unsupported("changes without a table")),
+        Verdict::Unsharded(keyspace) => (keyspace, Routing::Unsharded),
+        Verdict::AnyShard(keyspace) => return reference(planner, analysis, &keyspace),
+        Verdict::Pinned(keyspace, id) => (keyspace, predicate::pinned(id)),
+        Verdict::Sharded(shards) => {
+            check_sharded(change, analysis, &shards)?;
+            if let Some(range) = &shards.split {
+                edits.replace(range.clone(), vec![Piece::InList]);
+            }
+            (shards.keyspace, shards.routing)
+        }
+    };
+    Ok(Node::Modify(planner.route(Some(keyspace), routing, &edits)))
+}
+
+/// A reference table is changed in its source.
+fn reference(planner: &Planner<'_>, analysis: &Analysis, keyspace: &str) -> Result<Node> {
+    let _ = keyspace;
+    let [only] = analysis.uses.as_slice() else {
+        return Err(SqlError::unsupported("DML on reference table with join"));
+    };
+    let source = planner.vschema().reference_source(&only.table);
+    let source =
+        source.ok_or_else(|| SqlError::unsupported("changes of a reference table without a source"))?;
+    let mut edits = Edits::default();
+    session_values::replace(planner, &mut edits);
+    qualifiers::replace_all(planner, &mut edits);
+    if source.name != only.table.name {
+        edits.replace(only.name.0..only.name.1, vec![super::insert::identifier_piece(&source.name)]);
+    }
+    if source.sharded {
+        return Err(SqlError::unsupported("a reference table with a sharded source"));
+    }
+    Ok(Node::Modify(planner.route(Some(source.keyspace.clone()), Routing::Unsharded, &edits)))
+}
+
+fn check_sharded(change: &Change<'_>, analysis: &Analysis, shards: &Shards) -> Result<()> {
+    if change.limited && !shards.is_single() {
+        return Err(SqlError::unsupported(if change.is_update {
+            "multi shard UPDATE with LIMIT"
+        } else {
+            "multi shard DELETE with LIMIT"
+        }));
+    }
+    let changed = |table: &Table| {
+        change.is_update || change.targets.is_empty() || change.targets.contains(&table.name.to_string())
+    };
+    for own in &analysis.uses {
+        if own.table.is_reference() && analysis.roots.contains(&own.block) {
+            return Err(SqlError::unsupported("DML on reference table with join"));
+        }
+        let in_from = analysis.roots.contains(&own.block);
+        if !in_from {
+            continue;
+        }
+        for vindex in &own.table.column_vindexes {
+            if let Some(column) = change.assigned.iter().find(|column| vindex.position(column).is_some()) {
+                return Err(SqlError::vindex_column_change(column));
+            }
+        }
+        if !change.is_update && changed(&own.table) && own.table.owned().next().is_some() {
+            return Err(SqlError::unsupported("DELETE from a table with owned lookup vindexes"));
+        }
+    }
+    Ok(())
+}

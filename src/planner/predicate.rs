@@ -1,0 +1,469 @@
+//! Which shards hold all rows that a statement needs?
+//!
+//! Two uses of tables are *together* when the facts make their primary vindex columns equal: then
+//! matching rows are on the same shard. A statement may go over several shards only if all its
+//! sharded uses are together; to one shard if, besides, one of them is pinned to it.
+
+use std::collections::BTreeSet;
+use std::ops::Range;
+use std::sync::Arc;
+
+use super::context::Planner;
+use super::facts::Facts;
+use super::scope::{Analysis, ColumnRef, TableUse, lower};
+use super::{Condition, Routing};
+use crate::error::{Result, SqlError};
+use crate::key::{Destination, KeyspaceId};
+use crate::sql::{LiteralKind, Operand};
+use crate::vindex::Vindex;
+use crate::vschema::{ColumnVindex, Table};
+
+/// More tuples than this from a product of lists are not worth it.
+const MOST_TUPLES: usize = 64;
+
+/// Where a statement goes.
+#[derive(Debug, Clone)]
+pub(super) enum Verdict {
+    /// No table at all.
+    NoTables,
+    /// One unsharded keyspace.
+    Unsharded(Arc<str>),
+    /// Reference tables only.
+    AnyShard(Arc<str>),
+    /// A pinned table's shard.
+    Pinned(Arc<str>, KeyspaceId),
+    /// Shards chosen by vindexes.
+    Sharded(Shards),
+}
+
+/// Shards chosen by vindexes.
+#[derive(Debug, Clone)]
+pub(super) struct Shards {
+    pub(super) keyspace: Arc<str>,
+    pub(super) routing: Routing,
+    /// The bytes of the IN list that is cut by shard.
+    pub(super) split: Option<Range<u32>>,
+}
+
+/// The facts that hold for one use.
+struct View<'a> {
+    edges: Vec<&'a (ColumnRef, ColumnRef)>,
+    constants: Vec<&'a Facts>,
+    blocks: BTreeSet<usize>,
+}
+
+// === impl Shards ===
+
+impl Shards {
+    /// Whether at most one shard is asked.
+    pub(super) fn is_single(&self) -> bool {
+        matches!(self.routing, Routing::EqualUnique(_) | Routing::None)
+    }
+}
+
+/// Decides where the statement goes; what is not together is refused.
+pub(super) fn decide(planner: &Planner<'_>, analysis: &Analysis) -> Result<Verdict> {
+    let Some(keyspace) = common_keyspace(planner, analysis)? else { return Ok(Verdict::NoTables) };
+    if !planner.is_sharded(&keyspace) {
+        return Ok(Verdict::Unsharded(keyspace));
+    }
+    let pins: Vec<&KeyspaceId> = analysis.uses.iter().filter_map(|own| own.table.pinned.as_ref()).collect();
+    let sharded: Vec<usize> =
+        (0..analysis.uses.len()).filter(|&index| is_sharded(&analysis.uses[index].table)).collect();
+    match (pins.first(), sharded.is_empty()) {
+        (Some(first), true) if pins.iter().all(|pin| pin == first) => {
+            return Ok(Verdict::Pinned(keyspace, (*first).clone()));
+        }
+        (Some(_), _) => {
+            return Err(SqlError::unsupported("joins of a pinned table with tables on other shards"));
+        }
+        (None, true) => return Ok(Verdict::AnyShard(keyspace)),
+        (None, false) => {}
+    }
+    if let Some(lonely) = not_together(planner, analysis, &sharded) {
+        return Err(SqlError::unsupported(lonely));
+    }
+    let shards = choose(planner, analysis, keyspace, &sharded)?;
+    if !shards.is_single() {
+        check_several(analysis)?;
+    }
+    Ok(Verdict::Sharded(shards))
+}
+
+fn is_sharded(table: &Table) -> bool {
+    table.sharded && !table.is_reference() && table.pinned.is_none()
+}
+
+/// The keyspace of all tables; reference tables elsewhere count where a copy is at hand.
+fn common_keyspace(planner: &Planner<'_>, analysis: &Analysis) -> Result<Option<Arc<str>>> {
+    let Some(first) = analysis.uses.first() else { return Ok(None) };
+    let fixed = analysis.uses.iter().find(|own| !is_movable(&own.table)).unwrap_or(first);
+    let keyspace = fixed.table.keyspace.clone();
+    for own in &analysis.uses {
+        if own.table.keyspace != keyspace && planner.vschema().reference_in(&own.table, &keyspace).is_none() {
+            return Err(SqlError::unsupported("joins between keyspaces"));
+        }
+    }
+    Ok(Some(keyspace))
+}
+
+fn is_movable(table: &Table) -> bool {
+    table.is_reference() || !table.referenced_by.is_empty()
+}
+
+/// Why the sharded uses are not all together, if so.
+fn not_together(planner: &Planner<'_>, analysis: &Analysis, sharded: &[usize]) -> Option<&'static str> {
+    let mut together: BTreeSet<usize> = sharded.first().copied().into_iter().collect();
+    loop {
+        let joined = sharded.iter().copied().find(|other| {
+            !together.contains(other)
+                && together.iter().any(|&one| are_together(planner, analysis, one, *other))
+        });
+        match joined {
+            Some(joined) => together.insert(joined),
+            None => break,
+        };
+    }
+    let lonely = sharded.iter().find(|index| !together.contains(index))?;
+    let (first, lonely) = (&analysis.uses[sharded[0]], &analysis.uses[*lonely]);
+    Some(if analysis.one_shard_only == Some("UNION over several shards") {
+        "UNION over several shards"
+    } else if first.block == lonely.block {
+        "joins of tables whose rows may be on different shards"
+    } else {
+        "subqueries whose rows may be on different shards"
+    })
+}
+
+fn are_together(planner: &Planner<'_>, analysis: &Analysis, one: usize, other: usize) -> bool {
+    let (first, second) = (&analysis.uses[one], &analysis.uses[other]);
+    let (Some(a), Some(b)) = (first.table.primary_vindex(), second.table.primary_vindex()) else {
+        return false;
+    };
+    if !same_function(&a.vindex, &b.vindex) || a.columns.len() != b.columns.len() || a.vindex.is_lookup() {
+        return false;
+    }
+    let (own_view, other_view) = (View::of(analysis, first), View::of(analysis, second));
+    a.columns.iter().zip(&b.columns).all(|(a, b)| {
+        let (a, b) = ((one, lower(a)), (other, lower(b)));
+        let sees = |view: &View<'_>, from: &ColumnRef, to: &ColumnRef, target: &TableUse| {
+            view.blocks.contains(&target.block) && view.class(from).contains(to)
+        };
+        sees(&own_view, &a, &b, second) || sees(&other_view, &b, &a, first) || {
+            let values = own_view.values(&a);
+            let others = other_view.values(&b);
+            values.iter().any(|value| others.iter().any(|other| same_operand(planner, value, other)))
+        }
+    })
+}
+
+/// Whether two vindexes of one keyspace are the same function under whatever name.
+fn same_function(one: &Vindex, other: &Vindex) -> bool {
+    one.type_name() == other.type_name() && one.params() == other.params()
+}
+
+/// Whether two operands have the same value in every execution of the plan.
+fn same_operand(planner: &Planner<'_>, one: &Operand, other: &Operand) -> bool {
+    match (one, other) {
+        (Operand::Literal(a), Operand::Literal(b)) => planner.statement.equal_literals(*a, *b),
+        (Operand::Negated(a), Operand::Negated(b)) => same_operand(planner, a, b),
+        _ => one == other,
+    }
+}
+
+// === impl View ===
+
+impl<'a> View<'a> {
+    fn of(analysis: &'a Analysis, own: &TableUse) -> Self {
+        Self::of_block(analysis, own.block)
+    }
+
+    /// What holds for a row of a block: its own conditions, those of the tables that are part of it,
+    /// and those of the queries around it.
+    fn of_block(analysis: &'a Analysis, block: usize) -> Self {
+        let mut view = Self { edges: Vec::new(), constants: Vec::new(), blocks: BTreeSet::new() };
+        let mut next = Some(block);
+        while let Some(block) = next {
+            let (root, _) = flatten_root(analysis, block);
+            for (index, member) in analysis.blocks.iter().enumerate() {
+                let (its_root, nullable) = flatten_root(analysis, index);
+                if its_root == root && view.blocks.insert(index) {
+                    view.edges.extend(&member.facts.edges);
+                    if !nullable {
+                        view.constants.push(&member.facts);
+                    }
+                }
+            }
+            next = analysis.blocks[root].outer;
+        }
+        view
+    }
+
+    /// All columns that equal this one.
+    fn class(&self, column: &ColumnRef) -> BTreeSet<ColumnRef> {
+        let mut class = BTreeSet::from([column.clone()]);
+        let mut pending = vec![column.clone()];
+        while let Some(column) = pending.pop() {
+            for (a, b) in &self.edges {
+                let other = if *a == column { b } else { a };
+                if (*a == column || *b == column) && class.insert(other.clone()) {
+                    pending.push(other.clone());
+                }
+            }
+        }
+        class
+    }
+
+    /// The values that this column equals.
+    fn values(&self, column: &ColumnRef) -> Vec<&'a Operand> {
+        let class = self.class(column);
+        let equals = self.constants.iter().flat_map(|facts| &facts.equals);
+        equals.filter(|(column, _)| class.contains(column)).map(|(_, value)| value).collect()
+    }
+}
+
+/// The block that a transparent derived table's conditions belong to, and whether an outer join is
+/// on the way.
+fn flatten_root(analysis: &Analysis, block: usize) -> (usize, bool) {
+    let (mut at, mut nullable) = (block, false);
+    while let Some((into, behind_outer_join)) = analysis.blocks[at].flattened_into {
+        at = into;
+        nullable |= behind_outer_join;
+    }
+    (at, nullable)
+}
+
+/// The best routing over the statement's own tables.
+fn choose(
+    planner: &Planner<'_>,
+    analysis: &Analysis,
+    keyspace: Arc<str>,
+    sharded: &[usize],
+) -> Result<Shards> {
+    let roots: BTreeSet<usize> = analysis.roots.iter().copied().collect();
+    let impossible = |block: usize| {
+        let view = View::of_block(analysis, block);
+        view.constants.iter().any(|facts| facts.impossible)
+    };
+    if !roots.is_empty() && roots.iter().all(|&block| impossible(block)) {
+        return Ok(Shards { keyspace, routing: Routing::None, split: None });
+    }
+    let of_root = |index: &&usize| roots.contains(&flatten_root(analysis, analysis.uses[**index].block).0);
+    let own: Vec<usize> = sharded.iter().filter(of_root).copied().collect();
+    let several_roots = roots.len() > 1;
+    let mut best: Option<(u32, Shards)> = None;
+    for &index in if own.is_empty() { sharded } else { &own } {
+        if let Some((cost, routing, split)) = options(planner, analysis, index) {
+            let single = matches!(routing, Routing::EqualUnique(_));
+            if !single && (several_roots || own.is_empty()) {
+                continue;
+            }
+            if best.as_ref().is_none_or(|(other, _)| cost < *other) {
+                best = Some((cost, Shards { keyspace: keyspace.clone(), routing, split }));
+            }
+        }
+    }
+    match best {
+        Some((_, shards)) => Ok(shards),
+        None if own.is_empty() => Err(SqlError::unsupported("subqueries over several shards")),
+        None => Ok(Shards { keyspace, routing: Routing::Scatter, split: None }),
+    }
+}
+
+/// What a statement over several shards must not do, wherever it does it.
+fn check_several(analysis: &Analysis) -> Result<()> {
+    if let Some(construct) = analysis.one_shard_only {
+        return Err(SqlError::unsupported(construct));
+    }
+    let [root] = analysis.roots.as_slice() else {
+        return Err(SqlError::unsupported("UNION over several shards"));
+    };
+    for (index, block) in analysis.blocks.iter().enumerate() {
+        let reads = analysis.uses.iter().any(|own| own.block == index && is_sharded(&own.table));
+        if block.preserved_reference {
+            return Err(SqlError::unsupported(
+                "outer joins that keep the rows of a table that every shard has",
+            ));
+        }
+        let derived = index != *root && is_derived(analysis, index, *root);
+        if reads && block.opaque && derived {
+            return Err(SqlError::unsupported("derived tables that group or limit rows of several shards"));
+        }
+    }
+    Ok(())
+}
+
+/// Whether a block stands in some FROM and not in an expression.
+fn is_derived(analysis: &Analysis, index: usize, root: usize) -> bool {
+    let block = &analysis.blocks[index];
+    block.derived || (block.outer.is_none() && index != root)
+}
+
+/// The best routing by one use, with its cost: how many shards, then the vindex's own cost.
+fn options(
+    planner: &Planner<'_>,
+    analysis: &Analysis,
+    index: usize,
+) -> Option<(u32, Routing, Option<Range<u32>>)> {
+    let own = &analysis.uses[index];
+    let view = View::of(analysis, own);
+    let ways = own.table.ordered.iter().filter(|way| !way.vindex.is_lookup());
+    ways.filter_map(|way| option(planner, &view, index, &own.table, way)).min_by_key(|(cost, _, _)| *cost)
+}
+
+fn option(
+    planner: &Planner<'_>,
+    view: &View<'_>,
+    index: usize,
+    table: &Table,
+    way: &ColumnVindex,
+) -> Option<(u32, Routing, Option<Range<u32>>)> {
+    let usable = |column: &str, value: &Operand| is_usable(planner, table, column, &way.vindex, value);
+    let columns: Vec<ColumnRef> = way.columns.iter().map(|column| (index, lower(column))).collect();
+    let value =
+        |column: &ColumnRef| view.values(column).into_iter().find(|value| usable(&column.1, value)).cloned();
+    let vindex = way.vindex.clone();
+    let cost = |rank: u32| rank * 1_000 + way.cost;
+
+    let values: Option<Vec<Operand>> = columns.iter().map(value).collect();
+    if let Some(values) = values {
+        let condition = Condition { vindex, values };
+        return Some(if way.unique && !way.prefix {
+            (cost(1), Routing::EqualUnique(condition), None)
+        } else {
+            (cost(4), Routing::SubShard(condition), None)
+        });
+    }
+    if let [column] = columns.as_slice() {
+        let class = view.class(column);
+        let lists = view.constants.iter().flat_map(|facts| &facts.lists);
+        let fits = |list: &&super::facts::InList| {
+            class.contains(&list.column) && list.values.iter().all(|value| usable(&column.1, value))
+        };
+        let list = lists.filter(fits).min_by_key(|list| (list.values.len(), list.range.is_none()));
+        if let Some(list) = list.filter(|_| !way.prefix) {
+            if list.range.is_some() {
+                return Some((
+                    cost(2),
+                    Routing::In { vindex, values: list.values.clone() },
+                    list.range.clone(),
+                ));
+            }
+            let tuples = list.values.iter().map(|value| vec![value.clone()]).collect();
+            return Some((cost(3), Routing::MultiEqual { vindex, tuples }, None));
+        }
+        let mut ranges = view.constants.iter().flat_map(|facts| &facts.ranges);
+        let range = ranges.find(|(column, low, high)| {
+            class.contains(column) && usable(&column.1, low) && usable(&column.1, high)
+        });
+        if let Some((_, low, high)) = range.filter(|_| is_ordered(table, &column.1, &vindex)) {
+            return Some((cost(5), Routing::Between { vindex, low: low.clone(), high: high.clone() }, None));
+        }
+        return None;
+    }
+    if way.prefix {
+        return None;
+    }
+    let tuples = tuples(view, &columns, &usable)?;
+    Some((cost(3), Routing::MultiEqual { vindex, tuples }, None))
+}
+
+/// All tuples that the columns can have: from a tuple list, or the product of lists.
+fn tuples(
+    view: &View<'_>,
+    columns: &[ColumnRef],
+    usable: &dyn Fn(&str, &Operand) -> bool,
+) -> Option<Vec<Vec<Operand>>> {
+    let classes: Vec<BTreeSet<ColumnRef>> = columns.iter().map(|column| view.class(column)).collect();
+    for known in view.constants.iter().flat_map(|facts| &facts.tuples) {
+        let places: Option<Vec<usize>> = classes
+            .iter()
+            .map(|class| known.columns.iter().position(|column| class.contains(column)))
+            .collect();
+        if let Some(places) = places {
+            let tuple =
+                |row: &Vec<Operand>| places.iter().map(|&place| row[place].clone()).collect::<Vec<_>>();
+            let all: Vec<Vec<Operand>> = known.values.iter().map(tuple).collect();
+            let fits =
+                |row: &Vec<Operand>| row.iter().zip(columns).all(|(value, column)| usable(&column.1, value));
+            if all.iter().all(fits) {
+                return Some(all);
+            }
+        }
+    }
+    let mut product: Vec<Vec<Operand>> = vec![Vec::new()];
+    for (class, column) in classes.iter().zip(columns) {
+        let equal = view.values(column).into_iter().find(|value| usable(&column.1, value));
+        let choices: Vec<Operand> = if let Some(value) = equal {
+            vec![value.clone()]
+        } else {
+            let mut lists = view.constants.iter().flat_map(|facts| &facts.lists);
+            let list = lists.find(|list| {
+                class.contains(&list.column) && list.values.iter().all(|value| usable(&column.1, value))
+            });
+            list?.values.clone()
+        };
+        if product.len() * choices.len() > MOST_TUPLES {
+            return None;
+        }
+        let extend = |row: &Vec<Operand>| {
+            choices
+                .iter()
+                .map(|choice| row.iter().chain([choice]).cloned().collect::<Vec<_>>())
+                .collect::<Vec<_>>()
+        };
+        product = product.iter().flat_map(extend).collect();
+    }
+    Some(product)
+}
+
+/// Whether routing by this literal finds every row that MySQL would find with it. MySQL compares
+/// across types: `5.0` equals the integer 5, a number equals every string that reads as it.
+fn is_usable(planner: &Planner<'_>, table: &Table, column: &str, vindex: &Vindex, value: &Operand) -> bool {
+    use crate::value::Value;
+    let number =
+        |kind: LiteralKind| matches!(kind, LiteralKind::Integer | LiteralKind::Decimal | LiteralKind::Float);
+    let kind = match value {
+        Operand::Literal(index) => match planner.statement.literals.get(*index as usize) {
+            Some(literal) => literal.kind,
+            None => return false,
+        },
+        Operand::Constant(value) => match value {
+            Value::Null => return false,
+            Value::Int(_) | Value::UInt(_) => LiteralKind::Integer,
+            Value::Decimal(_) => LiteralKind::Decimal,
+            Value::Float(_) => LiteralKind::Float,
+            Value::Binary(_) => LiteralKind::Hex,
+            Value::Text(_) | Value::Temporal(_) => LiteralKind::String,
+        },
+        Operand::Negated(inner) => return is_usable(planner, table, column, vindex, inner),
+        Operand::Param(_) | Operand::Generated(_) => return true,
+    };
+    if vindex.reads_numbers() {
+        // An integer beyond 64 bits is read as a decimal and maps to nothing, as no row has it.
+        return matches!(kind, LiteralKind::Integer | LiteralKind::String);
+    }
+    let is_text =
+        table.column(column).is_some_and(|column| column.kind.is_known() && !column.kind.is_integral());
+    !(number(kind) && is_text) && !matches!(kind, LiteralKind::Decimal | LiteralKind::Float)
+}
+
+/// Whether the vindex keeps the order that BETWEEN uses for this column.
+fn is_ordered(table: &Table, column: &str, vindex: &Vindex) -> bool {
+    if !vindex.is_ordered() {
+        return false;
+    }
+    if vindex.type_name() == "numeric" {
+        return true;
+    }
+    table.column(column).is_some_and(|column| {
+        use crate::vschema::ColumnType as C;
+        matches!(column.kind, C::Varbinary | C::Binary | C::Blob)
+            || column.collation.as_deref().is_some_and(|collation| &*collation == "binary")
+    })
+}
+
+/// The shard of a pinned table.
+pub(super) fn pinned(id: KeyspaceId) -> Routing {
+    Routing::ByDestination(Destination::Id(id))
+}

@@ -1,0 +1,338 @@
+//! What would Vitess's `VEXPLAIN PLAN` print for this plan?
+//!
+//! The names of operators, variants and keys are those of `go/vt/vtgate/engine/plan_description.go`,
+//! so that tools and eyes that know them can read ours.
+
+use serde_json::{Map, Value as Json, json};
+
+use super::describe::{destination_text, function, group_by, operand, render, sort_keys};
+use super::{Insert, Node, Plan, PlanContext, Route, Routing, Show, StatementKind, plan};
+use crate::sql::{LexOptions, Normalizer, Operand, Statement};
+use crate::vschema::VSchema;
+
+/// Plans one statement and gives the line that `shardgate plan` prints: `{"Original": …, "Plan": …}`
+/// or `{"Original": …, "Error": …, "Code": …, "SQLState": …}`.
+#[must_use]
+pub fn plan_line(text: &str, context: &PlanContext<'_>) -> String {
+    let mut normalizer = Normalizer::new();
+    // With parameters the text is one to prepare, else one to run.
+    normalizer.read(text.as_bytes(), LexOptions::default(), true);
+    if normalizer.params() > 0 {
+        normalizer.read(text.as_bytes(), LexOptions::default(), false);
+    }
+    let statement = normalizer.statement(text.as_bytes());
+    let line = match plan(&statement, context) {
+        Ok(plan) => json!({ "Original": text, "Plan": plan_json(&plan, &statement, context.vschema) }),
+        Err(error) => json!({
+            "Original": text,
+            "Error": error.client_text(),
+            "Code": error.code(),
+            "SQLState": error.state().as_str(),
+        }),
+    };
+    line.to_string()
+}
+
+/// The plan as an indented JSON text, the one row of `VEXPLAIN PLAN`.
+#[must_use]
+pub fn describe_json(plan: &Plan, statement: &Statement<'_>, vschema: &VSchema) -> String {
+    let mut out = Vec::new();
+    let formatter = serde_json::ser::PrettyFormatter::with_indent(b"\t");
+    let mut serializer = serde_json::Serializer::with_formatter(&mut out, formatter);
+    let tree = Writer { statement, vschema, kind: plan.kind, tables: &plan.tables }.node(&plan.node);
+    match serde::Serialize::serialize(&tree, &mut serializer) {
+        Ok(()) => String::from_utf8_lossy(&out).into_owned(),
+        Err(_) => tree.to_string(),
+    }
+}
+
+/// The plan in Vitess's form.
+#[must_use]
+pub fn plan_json(plan: &Plan, statement: &Statement<'_>, vschema: &VSchema) -> Json {
+    let writer = Writer { statement, vschema, kind: plan.kind, tables: &plan.tables };
+    let mut json = Map::new();
+    json.insert("Type".into(), plan_type(plan).into());
+    json.insert("QueryType".into(), query_type(plan.kind, statement).into());
+    json.insert("Original".into(), String::from_utf8_lossy(statement.text).into_owned().into());
+    json.insert("Instructions".into(), writer.node(&plan.node));
+    if !plan.tables.is_empty() {
+        json.insert("TablesUsed".into(), plan.tables.clone().into());
+    }
+    json.into()
+}
+
+fn plan_type(plan: &Plan) -> &'static str {
+    match &plan.node {
+        Node::Route(route) | Node::Modify(route) => match &route.routing {
+            _ if plan.kind == StatementKind::Ddl => "DirectDDL",
+            Routing::Scatter => "Scatter",
+            Routing::In { .. }
+            | Routing::MultiEqual { .. }
+            | Routing::SubShard(_)
+            | Routing::Between { .. } => "MultiShard",
+            _ => "Passthrough",
+        },
+        Node::Insert(insert) if insert.sharding.is_none() => "Passthrough",
+        Node::Insert(_) => "MultiShard",
+        Node::Session(_) | Node::Show(_) => "Local",
+        Node::NextValues { .. } => "Passthrough",
+        _ => "Complex",
+    }
+}
+
+fn query_type(kind: StatementKind, statement: &Statement<'_>) -> String {
+    match kind {
+        StatementKind::Other | StatementKind::Show => {
+            let word = statement.tokens.first().map(|token| token.text(statement.text)).unwrap_or_default();
+            String::from_utf8_lossy(word).to_ascii_uppercase()
+        }
+        kind => kind.label().to_ascii_uppercase(),
+    }
+}
+
+struct Writer<'a> {
+    statement: &'a Statement<'a>,
+    vschema: &'a VSchema,
+    kind: StatementKind,
+    tables: &'a [String],
+}
+
+impl Writer<'_> {
+    fn node(&self, node: &Node) -> Json {
+        match node {
+            Node::Route(route) if self.is_sent() => self.send("Send", route),
+            Node::Route(route) => self.route("Route", route),
+            Node::Modify(route) => match self.kind {
+                StatementKind::Update => self.route("Update", route),
+                StatementKind::Delete => self.route("Delete", route),
+                StatementKind::Insert | StatementKind::Replace => self.route("Insert", route),
+                StatementKind::Ddl => self.send("DDL", route),
+                _ => self.send("Send", route),
+            },
+            Node::Limit { input, count, offset } => {
+                let mut json = operator("Limit");
+                put(&mut json, "Count", count.as_ref().map(|count| self.operand(count)));
+                put(&mut json, "Offset", offset.as_ref().map(|offset| self.operand(offset)));
+                self.with_input(json, input)
+            }
+            Node::Sort { input, keys } => {
+                let mut json = operator("Sort");
+                json.insert("Variant".into(), "Memory".into());
+                json.insert("OrderBy".into(), sort_keys(keys).into());
+                self.with_input(json, input)
+            }
+            Node::Aggregate(aggregate) => {
+                let mut json = operator("Aggregate");
+                let variant = if aggregate.group.is_empty() { "Scalar" } else { "Ordered" };
+                json.insert("Variant".into(), variant.into());
+                let functions: Vec<String> = aggregate
+                    .functions
+                    .iter()
+                    .map(|own| format!("{}({})", function(&own.function), own.column))
+                    .collect();
+                put(&mut json, "Aggregates", (!functions.is_empty()).then(|| functions.join(", ")));
+                put(&mut json, "GroupBy", (!aggregate.group.is_empty()).then(|| group_by(&aggregate.group)));
+                self.with_input(json, &aggregate.input)
+            }
+            Node::Distinct { input, keys } => {
+                let mut json = operator("Distinct");
+                json.insert("Collations".into(), group_by(keys).into());
+                self.with_input(json, input)
+            }
+            // Vitess cuts columns inside the operators.
+            Node::Truncate { input, .. } => self.node(input),
+            Node::Insert(insert) => self.insert(insert),
+            Node::NextValues { sequence, count } => {
+                let mut json = operator("Route");
+                json.insert("Variant".into(), "Next".into());
+                json.insert("Keyspace".into(), self.keyspace(&sequence.keyspace));
+                json.insert("Table".into(), sequence.table.to_string().into());
+                json.insert("Values".into(), json!([self.operand(count)]));
+                json.into()
+            }
+            Node::Show(Show::Tables { route }) => self.send("Send", route),
+            Node::Show(Show::Vexplain(plan)) => {
+                let mut json = operator("VEXPLAIN");
+                json.insert("Type".into(), "plan".into());
+                self.with_input(json, &plan.node)
+            }
+            Node::Show(show) => {
+                let mut json = operator("ShowExec");
+                json.insert("Variant".into(), format!("{show:?}").into());
+                json.into()
+            }
+            Node::Session(super::SessionCommand::Use(target)) => {
+                let mut json = operator("UpdateTarget");
+                json.insert("target".into(), target.as_str().into());
+                json.into()
+            }
+            Node::Session(super::SessionCommand::Set(assignments)) => {
+                let mut json = operator("Set");
+                let all: Vec<String> = assignments.iter().map(|own| format!("{:?}", own.target)).collect();
+                json.insert("Ops".into(), all.into());
+                json.into()
+            }
+            Node::Session(command) => {
+                let mut json = operator("SessionPrimitive");
+                json.insert("Variant".into(), format!("{command:?}").into());
+                json.into()
+            }
+        }
+    }
+
+    /// Statements that Vitess sends past its planner.
+    fn is_sent(&self) -> bool {
+        matches!(self.kind, StatementKind::Show | StatementKind::Other)
+    }
+
+    fn with_input(&self, mut json: Map<String, Json>, input: &Node) -> Json {
+        json.insert("Inputs".into(), Json::Array(vec![self.node(input)]));
+        json.into()
+    }
+
+    fn keyspace(&self, name: &str) -> Json {
+        let sharded = self.vschema.keyspace(name).is_some_and(crate::vschema::Keyspace::is_sharded);
+        json!({ "Name": name, "Sharded": sharded })
+    }
+
+    fn operand(&self, own: &Operand) -> String {
+        operand(own, self.statement)
+    }
+
+    fn tuple(&self, values: &[Operand]) -> String {
+        let values: Vec<String> = values.iter().map(|value| self.operand(value)).collect();
+        format!("({})", values.join(", "))
+    }
+
+    fn route(&self, name: &str, route: &Route) -> Json {
+        if let (Routing::ByDestination(_), true) = (&route.routing, self.tables.is_empty()) {
+            return self.send("Send", route);
+        }
+        let mut json = operator(name);
+        json.insert("Variant".into(), variant(&route.routing).into());
+        if let Some(keyspace) = &route.keyspace {
+            json.insert("Keyspace".into(), self.keyspace(keyspace));
+        }
+        if let Routing::ByDestination(destination) = &route.routing {
+            json.insert("TargetDestination".into(), destination_text(destination).into());
+        }
+        put(&mut json, "OrderBy", (!route.order.is_empty()).then(|| sort_keys(&route.order)));
+        json.insert("Query".into(), render(&route.query, self.statement).into());
+        if let Some((vindex, values)) = self.values(&route.routing) {
+            json.insert("Values".into(), values.into());
+            json.insert("Vindex".into(), vindex.into());
+        }
+        json.into()
+    }
+
+    /// The vindex and its values, one text for each of its columns.
+    fn values(&self, routing: &Routing) -> Option<(String, Vec<String>)> {
+        Some(match routing {
+            Routing::EqualUnique(condition) | Routing::SubShard(condition) => {
+                let values = condition.values.iter().map(|value| self.operand(value)).collect();
+                (condition.vindex.name().to_string(), values)
+            }
+            Routing::In { vindex, values } => (vindex.name().to_string(), vec![self.tuple(values)]),
+            Routing::MultiEqual { vindex, tuples } => {
+                let width = tuples.first().map_or(0, Vec::len);
+                let column = |column: usize| {
+                    let values: Vec<Operand> =
+                        tuples.iter().filter_map(|tuple| tuple.get(column).cloned()).collect();
+                    self.tuple(&values)
+                };
+                (vindex.name().to_string(), (0..width).map(column).collect())
+            }
+            Routing::Between { vindex, low, high } => {
+                (vindex.name().to_string(), vec![self.operand(low), self.operand(high)])
+            }
+            _ => return None,
+        })
+    }
+
+    fn send(&self, name: &str, route: &Route) -> Json {
+        let mut json = operator(name);
+        if let Some(keyspace) = &route.keyspace {
+            json.insert("Keyspace".into(), self.keyspace(keyspace));
+        }
+        if name == "Send" {
+            let destination = match &route.routing {
+                Routing::ByDestination(destination) => destination_text(destination),
+                Routing::Scatter => "AllShards()".to_owned(),
+                _ => "AnyShard()".to_owned(),
+            };
+            json.insert("TargetDestination".into(), destination.into());
+        }
+        json.insert("Query".into(), render(&route.query, self.statement).into());
+        json.into()
+    }
+
+    fn insert(&self, insert: &Insert) -> Json {
+        let mut json = operator("Insert");
+        let variant = if insert.sharding.is_some() { "Sharded" } else { "Unsharded" };
+        json.insert("Variant".into(), variant.into());
+        json.insert("Keyspace".into(), self.keyspace(&insert.keyspace));
+        if let Some(sequence) = &insert.sequence {
+            let given: Vec<String> = sequence
+                .given
+                .iter()
+                .map(|given| given.as_ref().map_or_else(|| "NULL".to_owned(), |given| self.operand(given)))
+                .collect();
+            let name = &sequence.sequence;
+            let text = format!("select next :n /* INT64 */ values from `{}`", name.table);
+            json.insert(
+                "AutoIncrement".into(),
+                format!("{text}:{}:Values::({})", name.keyspace, given.join(", ")).into(),
+            );
+        }
+        let query = render(&insert.query, self.statement);
+        let rows: Vec<String> = insert.rows.iter().map(|row| render(row, self.statement)).collect();
+        json.insert("Query".into(), query.replace("{rows}", &rows.join(", ")).into());
+        if let Some(sharding) = &insert.sharding {
+            let mut vindexes = Map::new();
+            let mut put = |name: &str, rows: &[Vec<Operand>]| {
+                let width = rows.first().map_or(0, Vec::len);
+                let column = |column: usize| {
+                    let values =
+                        rows.iter().filter_map(|row| row.get(column)).map(|value| self.operand(value));
+                    values.collect::<Vec<_>>().join(", ")
+                };
+                vindexes
+                    .insert(name.to_owned(), (0..width).map(column).collect::<Vec<_>>().join(", ").into());
+            };
+            put(sharding.vindex.name(), &sharding.values);
+            for verify in &sharding.verify {
+                put(verify.vindex.name(), &verify.values);
+            }
+            json.insert("VindexValues".into(), vindexes.into());
+        }
+        json.into()
+    }
+}
+
+fn operator(name: &str) -> Map<String, Json> {
+    let mut json = Map::new();
+    json.insert("OperatorType".into(), name.into());
+    json
+}
+
+fn put(json: &mut Map<String, Json>, key: &str, value: Option<String>) {
+    if let Some(value) = value {
+        json.insert(key.into(), value.into());
+    }
+}
+
+/// Vitess's name of the opcode.
+fn variant(routing: &Routing) -> &'static str {
+    match routing {
+        Routing::Unsharded => "Unsharded",
+        Routing::EqualUnique(_) => "EqualUnique",
+        Routing::In { .. } => "IN",
+        Routing::MultiEqual { .. } => "MultiEqual",
+        Routing::SubShard(_) => "SubShard",
+        Routing::Between { .. } => "Between",
+        Routing::Scatter => "Scatter",
+        Routing::AnyShard => "Reference",
+        Routing::ByDestination(_) => "ByDestination",
+        Routing::None => "None",
+    }
+}
