@@ -34,7 +34,6 @@ pub(super) struct Clauses {
     pub(super) into: Option<usize>,
     /// Where ORDER BY and LIMIT may be put: in front of a locking clause, or at the end.
     pub(super) tail: usize,
-    pub(super) end: usize,
 }
 
 /// A word that begins a clause behind the select list.
@@ -68,7 +67,7 @@ pub(super) fn scan(statement: &Statement<'_>, start: usize) -> Clauses {
             _ => {}
         }
     }
-    let mut clauses = Clauses { end, tail: end, items_end: end, ..Clauses::default() };
+    let mut clauses = Clauses { tail: end, items_end: end, ..Clauses::default() };
     for (position, &(at, opener)) in openers.iter().enumerate() {
         let stop = openers.get(position + 1).map_or(end, |next| next.0);
         clauses.place(statement, opener, (at, stop));

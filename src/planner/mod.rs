@@ -115,3 +115,6 @@ fn plan_here(statement: &Statement<'_>, context: &PlanContext<'_>) -> Result<Pla
 fn object_parts(name: &ast::ObjectName) -> Option<Vec<&ast::Ident>> {
     name.0.iter().map(ast::ObjectNamePart::as_ident).collect()
 }
+
+#[cfg(test)]
+mod tests;

@@ -24,8 +24,6 @@ pub(super) struct TableUse {
     pub(super) block: usize,
     /// Byte offsets of the table's own name, without qualifier.
     pub(super) name: (u32, u32),
-    /// Byte offsets of the qualifier, if any.
-    pub(super) qualifier: Option<(u32, u32)>,
     pub(super) has_alias: bool,
 }
 
@@ -448,13 +446,7 @@ impl<'a, 'q> Builder<'a, 'q> {
         }
         let table = self.planner.resolve(qualifier.map(|part| part.value.as_str()), &own.value)?;
         let span = |ident: &ast::Ident| (offset(ident.span.start.column), offset(ident.span.end.column));
-        self.analysis.uses.push(TableUse {
-            table,
-            block,
-            name: span(own),
-            qualifier: qualifier.map(span),
-            has_alias: alias.is_some(),
-        });
+        self.analysis.uses.push(TableUse { table, block, name: span(own), has_alias: alias.is_some() });
         let keyspace = qualifier.filter(|_| alias.is_none()).map(|part| part.value.clone());
         let kind = SourceKind::Use(self.analysis.uses.len() - 1);
         self.add_source(block, known_as, keyspace, kind);
