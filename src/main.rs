@@ -4,14 +4,18 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
 
 use shardgate::config::{Config, Log};
 use shardgate::dev::{self, Cluster};
-use shardgate::server::logging;
+use shardgate::metrics::Metrics;
+use shardgate::server::persona::Persona;
 use shardgate::server::signals::Signals;
+use shardgate::server::{logging, settings};
+use shardgate::topology::watch::Topology;
 
 /// A sharding-aware MySQL proxy.
 #[derive(Debug, Parser)]
@@ -87,6 +91,10 @@ fn wrong_use(error: &clap::Error) -> ExitCode {
         print!("{error}");
         return ExitCode::SUCCESS;
     }
+    if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+        eprintln!("shardgate: a subcommand is missing (see --help)");
+        return ExitCode::from(2);
+    }
     let text = error.to_string();
     let parts: Vec<_> = text
         .lines()
@@ -102,9 +110,6 @@ fn wrong_use(error: &clap::Error) -> ExitCode {
 
 fn run_dev(arguments: DevArguments) -> Result<(), Failure> {
     let options = arguments.options;
-    if !options.schema_dir.is_dir() {
-        return Err(Failure::Use(format!("--schema-dir: {} is not a folder", options.schema_dir.display())));
-    }
     logging::start(&Log { level: arguments.log_level, ..Log::default() }).map_err(Failure::Use)?;
     runtime()?.block_on(async {
         let mut signals = Signals::new().map_err(|error| Failure::Run(error.to_string()))?;
@@ -126,8 +131,9 @@ fn run_serve(arguments: &ServeArguments) -> Result<(), Failure> {
     let Some(path) = &arguments.config else {
         return Err(Failure::Use("--config FILE is missing".into()));
     };
-    let config = Config::load(path).map_err(|error| Failure::Use(error.to_string()))?;
+    let config = Config::load(path).map_err(|error| Failure::Run(error.to_string()))?;
     if arguments.check {
+        check(&config).map_err(Failure::Run)?;
         println!("{}: ok", path.display());
         return Ok(());
     }
@@ -140,6 +146,17 @@ fn run_serve(arguments: &ServeArguments) -> Result<(), Failure> {
 
 async fn serve(_config: Config, mut signals: Signals) -> Result<(), Failure> {
     signals.stop().await;
+    Ok(())
+}
+
+/// Everything that a start reads, without starting anything.
+fn check(config: &Config) -> Result<(), String> {
+    let metrics = Metrics::new().map_err(|error| error.to_string())?;
+    if let Some(path) = &config.topology.path {
+        Topology::load(path, Arc::new(metrics))?;
+    }
+    settings::backend(&config.backend)?;
+    settings::login(config, &Persona::told("8.4.6"))?;
     Ok(())
 }
 

@@ -8,3 +8,4 @@ pub mod persona;
 pub mod settings;
 pub mod shutdown;
 pub mod signals;
+pub mod sockets;
