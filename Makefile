@@ -17,7 +17,7 @@ test:
 # One table from one run: direct MySQL, HAProxy in TCP mode, shardgate.
 bench:
 	@tools/install-bench.sh
-	cargo bench --locked --bench gate $(BENCH_ARGS)
+	@tools/bench.sh
 
 fmt:
 	cargo fmt --all
