@@ -88,7 +88,7 @@ impl<'a> Aggregator<'a> {
                 break;
             };
             for row in batch {
-                self.add(row, &mut out)?;
+                self.add(&row, &mut out)?;
             }
             if !out.is_empty() {
                 break;
@@ -97,8 +97,8 @@ impl<'a> Aggregator<'a> {
         Ok((!out.is_empty()).then_some(out))
     }
 
-    fn add(&mut self, row: Bytes, out: &mut RowBatch) -> Result<()> {
-        let keys = self.order.keys(&row)?;
+    fn add(&mut self, row: &Bytes, out: &mut RowBatch) -> Result<()> {
+        let keys = self.order.keys(row)?;
         let same = self.group.as_ref().is_some_and(|group| self.order.compare(&group.keys, &keys).is_eq());
         if !same {
             if let Some(done) = self.group.take() {
@@ -109,7 +109,7 @@ impl<'a> Aggregator<'a> {
         }
         if let Some(group) = &mut self.group {
             for (function, total) in self.functions.iter_mut().zip(&mut group.totals) {
-                function.add(&self.shape, total, &row)?;
+                function.add(&self.shape, total, row)?;
             }
         }
         Ok(())
@@ -214,9 +214,10 @@ impl Function {
         let scale = definition.decimals;
         match total {
             Total::Count(count) => values.push((self.column, Some(integer(shape.format, *count)))),
-            Total::Sum(None) | Total::Average(None, _) => values.push((self.column, None)),
+            Total::Sum(None) | Total::Average(None, _) | Total::Average(Some(_), 0) => {
+                values.push((self.column, None));
+            }
             Total::Sum(Some(sum)) => values.push((self.column, Some(sum_bytes(shape.format, sum, scale)))),
-            Total::Average(Some(_), 0) => values.push((self.column, None)),
             Total::Average(Some(Sum::Double(sum)), count) => {
                 #[allow(clippy::cast_precision_loss, reason = "MySQL divides by the count as a double too")]
                 let average = Sum::Double(*sum / *count as f64);
@@ -268,14 +269,14 @@ fn add_sum(shape: &Shape, row: &Bytes, column: usize, double: bool, total: &mut 
     let fixed = shape.columns.get(column).map(|column| column.kind);
     match (shape.format, fixed, sum) {
         (RowFormat::Binary, Some(kind::DOUBLE), Sum::Double(sum)) => {
-            *sum += f64::from_le_bytes(eight(bytes)?)
+            *sum += f64::from_le_bytes(eight(bytes)?);
         }
         (RowFormat::Binary, Some(kind::FLOAT), Sum::Double(sum)) => {
             let bytes = bytes.try_into().map_err(|_| SqlError::bug("a FLOAT of the wrong length"))?;
             *sum += f64::from(f32::from_le_bytes(bytes));
         }
         (RowFormat::Binary, Some(kind::LONGLONG), Sum::Exact(sum)) => {
-            *sum += BigDecimal::from(signed(bytes)?)
+            *sum += BigDecimal::from(signed(bytes)?);
         }
         (_, _, sum) => sum.add_text(bytes)?,
     }

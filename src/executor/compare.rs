@@ -111,7 +111,7 @@ impl KeyRule {
     fn new(shape: &Shape, key: &KeyColumn, descending: bool) -> Result<Self> {
         let column =
             shape.columns.get(key.column).ok_or_else(|| SqlError::bug("a sort key past the last column"))?;
-        let rule = Rule::of(column, key.weight)?;
+        let rule = Rule::of(*column, key.weight)?;
         if let Rule::Weight(weight) = rule
             && weight >= shape.columns.len()
         {
@@ -205,7 +205,7 @@ impl KeyRule {
 // === impl Rule ===
 
 impl Rule {
-    fn of(column: &ColumnType, weight: Option<usize>) -> Result<Self> {
+    fn of(column: ColumnType, weight: Option<usize>) -> Result<Self> {
         let refused = |what: &str| {
             Err(SqlError::unsupported(&format!("merging rows in order of a column of type {what}")))
         };

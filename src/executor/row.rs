@@ -170,6 +170,7 @@ impl Shape {
     }
 
     /// The layout of the first `columns` columns.
+    #[must_use]
     pub fn narrowed(&self, columns: usize) -> Self {
         let end = if columns < self.columns.len() { columns } else { self.columns.len() };
         Self { format: self.format, columns: self.columns[..end].into() }
@@ -386,7 +387,7 @@ pub(crate) mod tests {
         fn hostile_rows_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..60), kinds in prop::collection::vec(any::<u8>(), 1..9), binary in any::<bool>()) {
             let format = if binary { RowFormat::Binary } else { RowFormat::Text };
             let shape = shape(format, &kinds);
-            for column in 0..kinds.len() + 1 {
+            for column in 0..=kinds.len() {
                 let _ = shape.field(&bytes, column);
             }
             let _ = shape.truncate(&Bytes::from(bytes.clone()), kinds.len());

@@ -42,6 +42,13 @@ pub(super) struct Sender<'a> {
     pub(super) session: &'a (dyn crate::sql::SessionValues + Sync),
 }
 
+/// What one shard gets.
+struct Text {
+    sql: Vec<u8>,
+    /// The client's parameters stand in it as `?`.
+    keeps_params: bool,
+}
+
 // === impl Statement ===
 
 impl<'s> Statement<'s> {
@@ -76,9 +83,11 @@ impl<'a> ExecContext<'a> {
     /// Sends the statement to one shard; the session reads the answer.
     pub(super) async fn forward(self, target: Target, statement: Statement<'_>) -> Result<Output<'a>> {
         let (sender, deadline) = (self.sender(), self.deadline);
+        // Rendered first: a shard joins a transaction only for a statement that can be sent.
+        let text = sender.render(&target, statement)?;
         let mut held = self.connections(std::slice::from_ref(&target), statement).await?;
         let mut held = held.pop().ok_or_else(|| SqlError::bug("a shard without a connection"))?;
-        sender.send(&mut held, &target, statement).await?;
+        sender.send(&mut held, &text).await?;
         Ok(Output::Forward(super::Forward::new(held, deadline)))
     }
 
@@ -89,12 +98,14 @@ impl<'a> ExecContext<'a> {
         statement: Statement<'_>,
     ) -> Result<Vec<Held<'a>>> {
         let sender = self.sender();
+        let texts =
+            targets.iter().map(|target| sender.render(target, statement)).collect::<Result<Vec<_>>>()?;
         let mut held = self.connections(targets, statement).await?;
-        let sent = held.iter_mut().zip(targets).map(async |(held, target): (&mut Held<'a>, &Target)| {
+        let sent = held.iter_mut().zip(&texts).map(async |(held, text): (&mut Held<'a>, &Text)| {
             if statement.guarded {
                 held.guard();
             }
-            sender.send(held, target, statement).await
+            sender.send(held, text).await
         });
         let sent = futures_util::future::join_all(sent).await;
         if let Some(error) = sent.into_iter().find_map(Result::err) {
@@ -137,23 +148,13 @@ async fn own<'a>(target: &Target, connect: Connect<'_>) -> Result<Held<'a>> {
 impl Sender<'_> {
     /// Appends the statement to the connection. What can wait leaves with the first read of the
     /// answer; PREPARE is awaited where the text is new to the connection.
-    pub(super) async fn send(
-        &self,
-        held: &mut Held<'_>,
-        target: &Target,
-        statement: Statement<'_>,
-    ) -> Result<()> {
+    async fn send(&self, held: &mut Held<'_>, text: &Text) -> Result<()> {
         match self.protocol {
-            Protocol::Text => {
-                let text = self.render(target, statement, false)?;
-                held.lease().send_query(&text);
-            }
+            Protocol::Text => held.lease().send_query(&text.sql),
             Protocol::Binary(execute) => {
-                let whole = statement.query.is_preparable(execute.parameters.len());
-                let text = self.render(target, statement, whole)?;
-                let prepared = held.prepare(&text).await?;
+                let prepared = held.prepare(&text.sql).await?;
                 held.lease().send_execute_with(|out| {
-                    if whole {
+                    if text.keeps_params {
                         execute.encode_for(out, prepared.id);
                     } else {
                         // Without values there is nothing that could fail.
@@ -165,17 +166,21 @@ impl Sender<'_> {
         Ok(())
     }
 
-    fn render(&self, target: &Target, statement: Statement<'_>, keep_params: bool) -> Result<Vec<u8>> {
+    fn render(&self, target: &Target, statement: Statement<'_>) -> Result<Text> {
+        let keeps_params = match self.protocol {
+            Protocol::Text => false,
+            Protocol::Binary(execute) => statement.query.is_preparable(execute.parameters.len()),
+        };
         let shard = ShardText {
             schema: &target.place.tablet.schema,
             in_list: (statement.in_list, &target.own),
             rows: (statement.rows, &target.own),
             limit: statement.limit,
-            keep_params,
+            keep_params: keeps_params,
             session: self.session,
         };
-        let mut text = Vec::with_capacity(self.bindings.text.len() + 64);
-        statement.query.render(&self.bindings, &shard, &mut text)?;
-        Ok(text)
+        let mut sql = Vec::with_capacity(self.bindings.text.len() + 64);
+        statement.query.render(&self.bindings, &shard, &mut sql)?;
+        Ok(Text { sql, keeps_params })
     }
 }

@@ -237,20 +237,7 @@ impl Sequence {
         count: i64,
     ) -> Result<(Range<i64>, bool)> {
         let table = quoted(server, &self.table.table);
-        let known = self.lock().cache.filter(|(_, read)| read.elapsed() < CACHE_REFRESH);
-        let cache = match known {
-            Some((cache, _)) => cache,
-            None => {
-                let query = format!("SELECT cache FROM {table} WHERE id = 0");
-                let cache = links.number(&server.address, &query).await?;
-                let cache = cache.ok_or_else(|| SqlError::sequence_row_missing(&self.table.table))?;
-                if cache < 1 {
-                    return Err(unusable(&self.table, &format!("invalid cache value {cache}")));
-                }
-                self.lock().cache = Some((cache, Instant::now()));
-                cache
-            }
-        };
+        let cache = self.cache_size(links, server, &table).await?;
         let strict = cache == 1;
         let size = if strict { count } else { self.lock().block_size(cache, count) };
         let statement = format!("UPDATE {table} SET next_id = LAST_INSERT_ID(next_id + {size}) WHERE id = 0");
@@ -263,6 +250,21 @@ impl Sequence {
         let start = end.checked_sub(size).filter(|&start| start >= 0);
         let start = start.ok_or_else(|| unusable(&self.table, "next_id is negative"))?;
         Ok((start..end, strict))
+    }
+
+    /// The table's `cache`, read again from time to time.
+    async fn cache_size(&self, links: &ControlLinks, server: &Tablet, table: &str) -> Result<i64> {
+        let known = self.lock().cache.filter(|(_, read)| read.elapsed() < CACHE_REFRESH);
+        if let Some((cache, _)) = known {
+            return Ok(cache);
+        }
+        let cache = links.number(&server.address, &format!("SELECT cache FROM {table} WHERE id = 0")).await?;
+        let cache = cache.ok_or_else(|| SqlError::sequence_row_missing(&self.table.table))?;
+        if cache < 1 {
+            return Err(unusable(&self.table, &format!("invalid cache value {cache}")));
+        }
+        self.lock().cache = Some((cache, Instant::now()));
+        Ok(cache)
     }
 }
 

@@ -72,7 +72,10 @@ impl ShardTransactions {
     /// ROLLBACK, on all shards at once. The transaction is over afterwards.
     pub async fn rollback(&mut self) {
         let open = self.pins.iter_mut().filter(|pin| !pin.is_lost());
-        let all = join_all(open.map(async |pin: &mut Pin| pin.run(b"ROLLBACK").await));
+        let all = join_all(open.map(async |pin: &mut Pin| {
+            pin.clear().await;
+            if pin.is_lost() { Ok(()) } else { pin.run(b"ROLLBACK").await }
+        }));
         // What does not answer in time is closed with its lease, and rolled back by its server.
         if timeout(ROLLBACK_DEADLINE, all).await.is_err() {
             tracing::warn!(shards = self.pins.len(), "rollback took too long; connections are closed");

@@ -311,6 +311,13 @@ impl ShardTransactions {
             self.rollback().await;
             return true;
         }
+        // Where BEGIN never left, the shard has not joined; where the server says that it is in no
+        // transaction any more, a statement has committed it implicitly.
+        let committed = self.pins.iter().any(|pin| pin.is_outside() && pin.has_begun());
+        self.pins.retain(|pin| !pin.is_outside());
+        if committed && self.pins.is_empty() {
+            self.close();
+        }
         !self.is_open()
     }
 

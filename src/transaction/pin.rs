@@ -20,6 +20,8 @@ pub struct Pin {
     pub(super) wrote: bool,
     /// The statement in flight can be undone on this shard.
     pub(super) guarded: bool,
+    /// The server has confirmed BEGIN.
+    began: bool,
     fate: Fate,
 }
 
@@ -51,7 +53,7 @@ pub enum Held<'a> {
 
 impl Pin {
     pub(super) fn new(place: Place, lease: Lease) -> Self {
-        Self { place, lease, wrote: false, guarded: false, fate: Fate::Open }
+        Self { place, lease, wrote: false, guarded: false, began: false, fate: Fate::Open }
     }
 
     pub(super) fn is_on(&self, shard: &Shard) -> bool {
@@ -99,7 +101,8 @@ impl Pin {
         }
     }
 
-    /// Kills what still runs, so that the connection can be used again.
+    /// Kills what still runs, so that the connection can be used again, and looks at what the server
+    /// says of the transaction.
     pub(super) async fn clear(&mut self) {
         if self.lease.owes() && self.lease.cancel().await.is_err() {
             self.fate = Fate::Lost;
@@ -107,6 +110,17 @@ impl Pin {
         if self.lease.is_broken() {
             self.fate = Fate::Lost;
         }
+        self.began |= self.lease.in_transaction();
+    }
+
+    /// Whether the shard has no transaction: BEGIN never left, or a statement committed implicitly.
+    pub(super) fn is_outside(&self) -> bool {
+        self.fate == Fate::Open && !self.lease.in_transaction()
+    }
+
+    /// Whether the shard was in the transaction at any time.
+    pub(super) fn has_begun(&self) -> bool {
+        self.began
     }
 
     /// Runs a statement without rows.
