@@ -14,7 +14,7 @@ use bytes::Bytes;
 use super::collation::Padding;
 use super::row::{self, BINARY_CHARSET, ColumnType, RowFormat, Shape, kind};
 use crate::error::{Result, SqlError};
-use crate::planner::{KeyColumn, SortKey};
+use crate::planner::{KeyColumn, SortKey, position};
 
 /// How the values of one key column compare.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -109,15 +109,14 @@ impl RowOrder {
 
 impl KeyRule {
     fn new(shape: &Shape, key: &KeyColumn, descending: bool) -> Result<Self> {
-        let column =
-            shape.columns.get(key.column).ok_or_else(|| SqlError::bug("a sort key past the last column"))?;
-        let rule = Rule::of(*column, key.weight)?;
-        if let Rule::Weight(weight) = rule
-            && weight >= shape.columns.len()
-        {
-            return Err(SqlError::bug("a weight column past the last column"));
-        }
-        Ok(Self { column: key.column, rule, descending, padding: None })
+        let width = shape.columns.len();
+        let place = |planned| {
+            let found = position(planned, width).filter(|&place| place < width);
+            found.ok_or_else(|| SqlError::bug("a key past the last column"))
+        };
+        let column = place(key.column)?;
+        let rule = Rule::of(shape.columns[column], key.weight.map(place).transpose()?)?;
+        Ok(Self { column, rule, descending, padding: None })
     }
 
     fn decode(&mut self, shape: &Shape, row: &Bytes) -> Result<Key> {

@@ -17,7 +17,7 @@ use super::stream::RowStream;
 use super::truncate::Truncate;
 use super::{ExecContext, MemoryBudget, Output};
 use crate::error::{Result, SqlError};
-use crate::planner::{Node, Route, Routing, SequenceRef, StatementKind};
+use crate::planner::{Node, Route, Routing, SequenceRef, StatementKind, position};
 use crate::protocol::column::{Column, Columns};
 use crate::sql::Operand;
 
@@ -172,9 +172,11 @@ impl Step<'_> {
                 let distinct = Distinct::new(input, RowOrder::grouped(&shape, keys)?);
                 (RowStream::Distinct(Box::new(distinct)), columns, shape)
             }
-            Self::Truncate(count) => {
-                let (narrow, columns) = (shape.narrowed(*count), columns.truncated(*count));
-                (RowStream::Truncate(Box::new(Truncate::new(input, shape, *count))), columns, narrow)
+            Self::Truncate(planned) => {
+                let count = position(*planned, columns.len()).filter(|&count| count <= columns.len());
+                let count = count.ok_or_else(|| SqlError::bug("more columns than the result has"))?;
+                let (narrow, columns) = (shape.narrowed(count), columns.truncated(count));
+                (RowStream::Truncate(Box::new(Truncate::new(input, shape, count))), columns, narrow)
             }
         })
     }
