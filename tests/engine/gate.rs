@@ -244,7 +244,7 @@ async fn read(output: Output<'_>, binary: bool) -> Result<Answer> {
                 match forward.next().await? {
                     Event::Error(packet) => return Err(packet.to_error()),
                     Event::Columns { run, .. } => {
-                        columns = Columns::new(Bytes::copy_from_slice(run)).unwrap()
+                        columns = Columns::new(Bytes::copy_from_slice(run)).unwrap();
                     }
                     Event::Rows { run, .. } => {
                         // One row per packet, none of them large.

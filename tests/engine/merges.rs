@@ -78,8 +78,8 @@ async fn ordered(gate: &Gate, binary: bool) {
 }
 
 async fn grouped(gate: &Gate, binary: bool) {
-    let sql = format!("select n, count(*), sum(d), min(id), max(id) from t group by n order by n");
-    let mut inner = route(Routing::Scatter, &sql);
+    let sql = "select n, count(*), sum(d), min(id), max(id) from t group by n order by n";
+    let mut inner = route(Routing::Scatter, sql);
     inner.order = vec![by(0, None, false)];
     let function = |column, function| AggregateColumn { column, function };
     let aggregate = Node::Aggregate(Aggregate {
