@@ -11,7 +11,7 @@ use super::number::{self, Sum};
 use super::row::{RowFormat, Shape, kind};
 use super::stream::{BATCH_ROWS, RowBatch, RowStream};
 use crate::error::{Result, SqlError};
-use crate::planner::{AggregateColumn, AggregateFunction, KeyColumn};
+use crate::planner::{AggregateColumn, AggregateFunction, KeyColumn, position};
 
 /// Merges the rows of equal groups.
 #[derive(Debug)]
@@ -141,33 +141,40 @@ impl<'a> Aggregator<'a> {
 // === impl Function ===
 
 impl Function {
-    fn new(shape: &Shape, column: &AggregateColumn) -> Result<Self> {
-        let double = |index: usize| match shape.columns.get(index).map(|column| column.kind) {
-            Some(kind::FLOAT | kind::DOUBLE) => Ok(true),
-            Some(kind::DECIMAL | kind::NEWDECIMAL | kind::LONGLONG) => Ok(false),
-            Some(kind) => Err(SqlError::unsupported(&format!("adding sums of type {kind:#04x} over shards"))),
-            None => Err(SqlError::bug("an aggregate past the last column")),
+    fn new(shape: &Shape, planned: &AggregateColumn) -> Result<Self> {
+        let width = shape.columns.len();
+        let place = |planned: usize| {
+            let found = position(planned, width).filter(|&place| place < width);
+            found.ok_or_else(|| SqlError::bug("an aggregate past the last column"))
+        };
+        let column = place(planned.column)?;
+        let double = |index: usize| match shape.columns[index].kind {
+            kind::FLOAT | kind::DOUBLE => Ok(true),
+            kind::DECIMAL | kind::NEWDECIMAL | kind::LONGLONG => Ok(false),
+            kind => Err(SqlError::unsupported(&format!("adding sums of type {kind:#04x} over shards"))),
         };
         let extreme = |weight: Option<usize>, largest| {
-            let order = RowOrder::grouped(shape, &[KeyColumn { column: column.column, weight }])?;
+            let order = RowOrder::grouped(shape, &[KeyColumn { column, weight }])?;
+            let weight = weight.map(place).transpose()?;
             Ok::<_, SqlError>(FunctionKind::Extreme { order, weight, largest })
         };
-        let kind = match &column.function {
-            AggregateFunction::Count => match shape.columns.get(column.column).map(|column| column.kind) {
-                Some(kind::LONGLONG) => FunctionKind::Count,
-                _ => return Err(SqlError::unsupported("adding counts that are not BIGINT")),
-            },
-            AggregateFunction::Sum => FunctionKind::Sum { double: double(column.column)? },
+        let kind = match &planned.function {
+            AggregateFunction::Count if shape.columns[column].kind == kind::LONGLONG => FunctionKind::Count,
+            AggregateFunction::Count => {
+                return Err(SqlError::unsupported("adding counts that are not BIGINT"));
+            }
+            AggregateFunction::Sum => FunctionKind::Sum { double: double(column)? },
             AggregateFunction::Min { weight } => extreme(*weight, false)?,
             AggregateFunction::Max { weight } => extreme(*weight, true)?,
             AggregateFunction::Avg { sum, count } => {
-                if double(*sum)? != double(column.column)? {
+                let (sum, count) = (place(*sum)?, place(*count)?);
+                if double(sum)? != double(column)? {
                     return Err(SqlError::unsupported("AVG and SUM of different types over shards"));
                 }
-                FunctionKind::Average { sum: *sum, count: *count, double: double(*sum)? }
+                FunctionKind::Average { sum, count, double: double(sum)? }
             }
         };
-        Ok(Self { column: column.column, kind })
+        Ok(Self { column, kind })
     }
 
     fn start(&self) -> Total {
