@@ -1,9 +1,191 @@
 //! What happens in one client's conversation, from login to the last packet?
+//!
+//! A [`Session`] owns the client's connection, what the client has set, and the shard transactions
+//! that it has open. It takes one command at a time:
+//!
+//! ```text
+//!   next_command ─► dispatch ─► query ──► plan cache ─► planner
+//!                       │          └────► executor ───► reply ──► client
+//!                       ├───────► prepared (PREPARE, EXECUTE, …)
+//!                       └───────► command (USE, BEGIN, SET, KILL, …), show
+//! ```
+//!
+//! Everything that waits for a shard waits for three more things at the same time: the client going
+//! away, a KILL, and the end of the gate. Whatever comes first stops the statement on its shards.
 
 mod answer;
+mod command;
+mod dispatch;
+mod explain;
+mod fields;
+mod interrupt;
 mod like;
 pub mod plan_cache;
 mod prepared;
+mod query;
 pub mod registry;
+mod reply;
+mod set;
+mod show;
 mod state;
+mod statements;
 pub mod target;
+mod variables;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::backend::{Pools, Settings};
+use crate::config::TransactionMode;
+use crate::executor::Sequences;
+use crate::frontend::{self, ClientConnection, ClientStream, Closed, Login, LoginSettings, Peer};
+use crate::metrics::Metrics;
+use crate::protocol::capability::Capabilities;
+use crate::sql::{LexOptions, Normalizer};
+use crate::topology::Snapshot;
+use crate::transaction::ShardTransactions;
+use crate::vschema::VSchema;
+use plan_cache::{PlanCache, Scope};
+use registry::{Registration, Registry};
+use state::SessionState;
+use statements::PreparedStatements;
+
+/// What every session of a gate shares. Built once, by the process.
+#[derive(Debug)]
+pub struct Shared {
+    /// Topology and VSchema, replaced together when either changes.
+    pub world: ArcSwap<World>,
+    /// Connections to the shards.
+    pub pools: Arc<Pools>,
+    /// Sequences.
+    pub sequences: Sequences,
+    /// Plans.
+    pub plans: PlanCache,
+    /// The sessions themselves.
+    pub registry: Arc<Registry>,
+    /// Numbers.
+    pub metrics: Arc<Metrics>,
+    /// How clients log in.
+    pub login: LoginSettings,
+    /// What an operator has set.
+    pub limits: Limits,
+    /// Cancelled when sessions should end after their transaction.
+    pub closing: CancellationToken,
+    /// When the gate started.
+    pub started: Instant,
+}
+
+/// What exists and how it is sharded, at one moment. A statement works to its end on the world that
+/// it began with.
+#[derive(Debug)]
+pub struct World {
+    /// Keyspaces, shards and servers.
+    pub topology: Snapshot,
+    /// Tables and vindexes.
+    pub vschema: VSchema,
+}
+
+/// What an operator has set for sessions.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// The mode that transactions begin with.
+    pub transaction_mode: TransactionMode,
+    /// How long a statement may take.
+    pub query_timeout: Option<Duration>,
+    /// How many bytes one query may hold.
+    pub query_memory: usize,
+    /// How many prepared statements one session may have.
+    pub prepared_statements: usize,
+    /// Whether KILL is allowed.
+    pub allow_kill: bool,
+    /// How statements are cut into tokens before the session says otherwise: the persona's version.
+    pub lex: LexOptions,
+}
+
+/// One client's conversation.
+struct Session {
+    shared: Arc<Shared>,
+    client: ClientConnection,
+    registration: Registration,
+    user: String,
+    state: SessionState,
+    transactions: ShardTransactions,
+    settings: Arc<Settings>,
+    /// The settings that the login asked for: where a reset goes back to.
+    login_settings: Arc<Settings>,
+    scope: Scope,
+    normalizer: Normalizer,
+    prepared: PreparedStatements,
+    /// `SET TRANSACTION ISOLATION LEVEL` without SESSION: for the next transaction only.
+    next_isolation: Option<Arc<str>>,
+    no_auto_value_on_zero: bool,
+    multi_statements: bool,
+    found_rows: bool,
+    series: query::Series,
+}
+
+/// Serves one client to its end.
+///
+/// # Errors
+/// Why the conversation is over; [`Closed::ByClient`] is the ordinary end.
+pub async fn serve(stream: ClientStream, shared: Arc<Shared>) -> Result<(), Closed> {
+    let peer = match stream.peer()? {
+        Peer::Tcp(address) => address.to_string(),
+        Peer::Unix => "localhost".to_owned(),
+    };
+    let registration = shared.registry.register(peer);
+    let started = Instant::now();
+    let (client, login) = Box::pin(frontend::login(stream, registration.entry().id, &shared.login)).await?;
+    shared.metrics.frontend.connect_seconds.observe(started.elapsed().as_secs_f64());
+    let _open = crate::metrics::GaugeGuard::new(&shared.metrics.frontend.connections);
+    let mut session = Session::new(shared, client, registration, &login);
+    if let Some(name) = login.database.as_deref().filter(|name| !name.is_empty())
+        && let Err(error) = session.select(name)
+    {
+        return Err(session.client.refuse(error).await);
+    }
+    session.conversation().await
+}
+
+// === impl Session ===
+
+impl Session {
+    fn new(shared: Arc<Shared>, client: ClientConnection, registration: Registration, login: &Login) -> Self {
+        let capabilities = client.capabilities();
+        let settings = variables::login_settings(shared.pools.settings(), login.charset);
+        let state = SessionState::new(registration.entry().id);
+        let scope = Scope {
+            target: state.target.clone(),
+            options: shared.limits.lex,
+            prepared: false,
+            epoch: 0,
+        };
+        registration.entry().update(|view| {
+            view.user.clone_from(&login.user);
+            view.command = "Sleep";
+        });
+        let series = query::Series::new(&shared.metrics, &state.target);
+        Self {
+            transactions: ShardTransactions::new(shared.limits.transaction_mode),
+            user: login.user.clone(),
+            client,
+            registration,
+            state,
+            login_settings: Arc::clone(&settings),
+            settings,
+            scope,
+            normalizer: Normalizer::new(),
+            prepared: PreparedStatements::default(),
+            next_isolation: None,
+            no_auto_value_on_zero: false,
+            multi_statements: capabilities.contains(Capabilities::MULTI_STATEMENTS),
+            found_rows: capabilities.contains(Capabilities::FOUND_ROWS),
+            series,
+            shared,
+        }
+    }
+}

@@ -1,0 +1,243 @@
+//! What do USE, BEGIN, COMMIT, SAVEPOINT, KILL and their like do?
+
+use std::sync::Arc;
+
+use super::query::{Parameters, Request, Series};
+use super::registry::Kill;
+use super::state::Warning;
+use super::target::Target;
+use super::{Session, World};
+use crate::error::{Result, SqlError};
+use crate::frontend::Closed;
+use crate::metrics::labels::{CommitMode, ShardSpread, TransactionEnd, WarningKind};
+use crate::planner::SessionCommand;
+use crate::protocol::capability::Status;
+use crate::protocol::response::{OkPacket, SessionChangesBuilder};
+use crate::sql::{Bindings, Operand};
+use crate::transaction::Characteristics;
+use crate::value::Value;
+
+impl Session {
+    /// Carries a session statement out and answers the client.
+    pub(super) async fn session_command(
+        &mut self,
+        command: &SessionCommand,
+        request: &Request,
+        parameters: Option<Parameters<'_>>,
+        world: &World,
+    ) -> Result<Result<()>, Closed> {
+        let done = match command {
+            SessionCommand::Use(name) => {
+                let selected = self.select(name);
+                if selected.is_ok() {
+                    self.write_schema_ok(request.more);
+                    return Ok(Ok(()));
+                }
+                selected
+            }
+            SessionCommand::Begin { read_only, consistent_snapshot } => {
+                self.begin(*read_only, *consistent_snapshot).await
+            }
+            SessionCommand::Commit { chain, release } => {
+                let characteristics = self.transactions.characteristics().clone();
+                let committed = self.commit().await;
+                return self.after_transaction(committed, *chain, *release, characteristics, request).await;
+            }
+            SessionCommand::Rollback { chain, release } => {
+                let characteristics = self.transactions.characteristics().clone();
+                self.rollback().await;
+                return self.after_transaction(Ok(()), *chain, *release, characteristics, request).await;
+            }
+            SessionCommand::Savepoint(name) => {
+                self.transactions.begin_if_wanted();
+                self.transactions.savepoint(name).await
+            }
+            SessionCommand::RollbackTo(name) => self.transactions.rollback_to(name).await,
+            SessionCommand::ReleaseSavepoint(name) => self.transactions.release_savepoint(name).await,
+            SessionCommand::Set(assignments) => {
+                Box::pin(self.set(assignments, request, parameters, world)).await
+            }
+            SessionCommand::Kill { query, id } => {
+                let kill = if *query { Kill::Query } else { Kill::Connection };
+                let id = self.operand(id, request, parameters);
+                id.and_then(|id| self.kill(id, kill))
+            }
+            SessionCommand::Nothing => Ok(()),
+        };
+        if done.is_ok() {
+            let warnings = u16::try_from(self.state.warnings.len()).unwrap_or(u16::MAX);
+            self.state.row_count = 0;
+            self.finish(OkPacket { warnings, ..OkPacket::default() }, request.more);
+        }
+        Ok(done)
+    }
+
+    /// Selects a target: USE, COM_INIT_DB, the login's database.
+    ///
+    /// # Errors
+    /// 1049 for what does not exist; 1192 for a change of the tablet type inside a transaction.
+    pub(super) fn select(&mut self, name: &str) -> Result<()> {
+        let world = Self::world(&self.shared);
+        let target = Target::parse(name, &world.topology)?;
+        if self.transactions.is_open() && target.tablet_type != self.state.target.tablet_type {
+            return Err(SqlError::active_transaction());
+        }
+        self.adopt_target(target);
+        Ok(())
+    }
+
+    /// No target: what CHANGE_USER without a database leaves.
+    pub(super) fn deselect(&mut self) {
+        self.adopt_target(Target::NONE);
+    }
+
+    fn adopt_target(&mut self, target: Target) {
+        self.series = Series::new(&self.shared.metrics, &target);
+        self.scope.target = target.clone();
+        self.state.select(target);
+        let database = self.state.target_text.clone();
+        self.registration.entry().update(|view| view.database = database);
+    }
+
+    /// An OK that tells clients which track their session about the new current schema.
+    pub(super) fn acknowledge_schema(&mut self) {
+        self.write_schema_ok(false);
+    }
+
+    fn write_schema_ok(&mut self, more: bool) {
+        let name = self.state.target_text.as_deref().unwrap_or_default();
+        let changes = SessionChangesBuilder::default().schema(name.as_bytes());
+        let status = super::reply::with_more(self.transactions.status(), more);
+        let ok = OkPacket {
+            status: status.with(Status::SESSION_STATE_CHANGED),
+            session_state: changes.build(),
+            ..OkPacket::default()
+        };
+        self.client.write_ok(&ok);
+    }
+
+    async fn begin(&mut self, read_only: bool, consistent_snapshot: bool) -> Result<()> {
+        self.commit().await?;
+        let isolation = self.next_isolation.take();
+        self.transactions.begin(Characteristics { read_only, consistent_snapshot, isolation });
+        Ok(())
+    }
+
+    /// Commits what is open; nothing open is a success.
+    ///
+    /// # Errors
+    /// The first shard's. Warning 301 is kept where some shards had committed.
+    pub(super) async fn commit(&mut self) -> Result<()> {
+        if !self.transactions.is_open() {
+            return Ok(());
+        }
+        let started = tokio::time::Instant::now();
+        let shards = self.transactions.shards().len();
+        let result = self.transactions.commit().await;
+        let metrics = &self.shared.metrics.query;
+        let (mode, spread) = if shards > 1 {
+            (CommitMode::Multi, ShardSpread::Cross)
+        } else {
+            (CommitMode::Single, ShardSpread::Single)
+        };
+        metrics.commit_seconds(mode).observe(started.elapsed().as_secs_f64());
+        metrics.transaction_ended(
+            spread,
+            if result.is_ok() { TransactionEnd::Commit } else { TransactionEnd::Rollback },
+        );
+        self.take_transaction_warnings();
+        result.map_err(|failed| failed.error)
+    }
+
+    pub(super) async fn rollback(&mut self) {
+        if self.transactions.is_open() {
+            let spread =
+                if self.transactions.shards().len() > 1 { ShardSpread::Cross } else { ShardSpread::Single };
+            self.transactions.rollback().await;
+            self.shared.metrics.query.transaction_ended(spread, TransactionEnd::Rollback);
+        }
+    }
+
+    async fn after_transaction(
+        &mut self,
+        ended: Result<()>,
+        chain: bool,
+        release: bool,
+        characteristics: Characteristics,
+        request: &Request,
+    ) -> Result<Result<()>, Closed> {
+        if ended.is_err() {
+            return Ok(ended);
+        }
+        if chain {
+            self.transactions.begin(characteristics);
+        }
+        self.state.row_count = 0;
+        self.finish(OkPacket::default(), request.more);
+        if release {
+            self.client.flush().await?;
+            return Err(Closed::ByClient);
+        }
+        Ok(Ok(()))
+    }
+
+    /// Moves the transaction's own warnings to where SHOW WARNINGS finds them.
+    pub(super) fn take_transaction_warnings(&mut self) {
+        for warning in self.transactions.take_warnings() {
+            if warning.code == 301 {
+                self.shared.metrics.query.warned(WarningKind::NonAtomicCommit);
+            }
+            self.state.warnings.push(Warning {
+                level: "Warning",
+                code: warning.code,
+                message: warning.message,
+            });
+        }
+    }
+
+    /// KILL.
+    ///
+    /// # Errors
+    /// VT07001-like 1095 where KILL is switched off, 1094 for an id that is not here.
+    pub(super) fn kill(&self, id: u64, kill: Kill) -> Result<()> {
+        if !self.shared.limits.allow_kill {
+            return Err(SqlError::kill_denied(id));
+        }
+        if self.shared.registry.kill(id, kill) { Ok(()) } else { Err(SqlError::unknown_thread(id)) }
+    }
+
+    fn operand(&self, id: &Operand, request: &Request, parameters: Option<Parameters<'_>>) -> Result<u64> {
+        match self.bindings(request, parameters).value(id)? {
+            Value::UInt(id) => Ok(id),
+            Value::Int(id) => u64::try_from(id).map_err(|_| SqlError::wrong_arguments("KILL")),
+            _ => Err(SqlError::wrong_arguments("KILL")),
+        }
+    }
+
+    /// What a plan of the statement that was read last is executed with.
+    pub(super) fn bindings<'a>(
+        &'a self,
+        request: &'a Request,
+        parameters: Option<Parameters<'a>>,
+    ) -> Bindings<'a> {
+        Bindings {
+            text: &request.text,
+            literals: self.normalizer.literals(),
+            params: parameters.map_or(&[], |parameters| parameters.values),
+            generated: &[],
+            no_backslash_escapes: self.scope.options.no_backslash_escapes,
+            body: self.normalizer.statement(&request.text).body,
+        }
+    }
+
+    /// Takes settings over: connections from now on carry them, and what changes how text is read is
+    /// followed.
+    pub(super) fn adopt_settings(&mut self, settings: Arc<crate::backend::Settings>) {
+        let modes = super::variables::parsing_modes(&settings);
+        self.scope.options.ansi_quotes = modes.ansi_quotes;
+        self.scope.options.no_backslash_escapes = modes.no_backslash_escapes;
+        self.scope.options.pipes_as_concat = modes.pipes_as_concat;
+        self.no_auto_value_on_zero = modes.no_auto_value_on_zero;
+        self.settings = settings;
+    }
+}

@@ -1,0 +1,153 @@
+//! Which part of the session answers a command?
+
+use bytes::Bytes;
+
+use super::registry::Kill;
+use super::{Session, query::Request};
+use crate::error::SqlError;
+use crate::executor::RowFormat;
+use crate::frontend::{self, Closed};
+use crate::protocol::command::{ChangeUser, Command};
+use crate::protocol::response::OkPacket;
+
+impl Session {
+    /// Takes commands until the client, a KILL or the gate ends the conversation.
+    pub(super) async fn conversation(&mut self) -> Result<(), Closed> {
+        let result = self.commands().await;
+        // What is still open on shards is rolled back now, not when the session's memory goes.
+        if self.transactions.is_open() {
+            self.transactions.rollback().await;
+        }
+        result
+    }
+
+    async fn commands(&mut self) -> Result<(), Closed> {
+        self.acknowledge();
+        let closing = self.shared.closing.clone();
+        loop {
+            // A session inside a transaction may finish it while the gate is closing.
+            let may_stop = !self.transactions.is_open();
+            let entry = self.registration.entry();
+            let packet = tokio::select! {
+                biased;
+                packet = self.client.next_command() => packet?,
+                kill = entry.killed() => match kill {
+                    Kill::Query => continue,
+                    Kill::Connection => return Err(self.end(SqlError::query_killed()).await),
+                },
+                () = closing.cancelled(), if may_stop => return Err(self.end(SqlError::shutdown()).await),
+            };
+            if !self.answer(&packet).await? {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Says goodbye with an error that the client did not ask for.
+    async fn end(&mut self, error: SqlError) -> Closed {
+        self.client.write_error(&error);
+        match self.client.flush().await {
+            Ok(()) => Closed::Refused(error),
+            Err(closed) => closed,
+        }
+    }
+
+    /// Answers one command; false after QUIT.
+    async fn answer(&mut self, packet: &Bytes) -> Result<bool, Closed> {
+        self.shared.metrics.frontend.commands.inc();
+        let command = match Command::decode(packet, self.client.capabilities()) {
+            Ok(command) => command,
+            Err(error) => {
+                self.client.write_error(&SqlError::from(error));
+                return Ok(true);
+            }
+        };
+        match command {
+            Command::Quit => return Ok(false),
+            Command::Query(text) => Box::pin(self.query(packet.slice_ref(text))).await?,
+            Command::Execute { statement, body } => {
+                Box::pin(self.execute_prepared(statement, body)).await?;
+            }
+            Command::Prepare(text) => Box::pin(self.prepare(packet.slice_ref(text))).await?,
+            Command::SendLongData { statement, parameter, data } => {
+                self.long_data(statement, parameter, data);
+            }
+            Command::CloseStatement(id) => self.prepared.close(id),
+            Command::ResetStatement(id) => self.reset_statement(id),
+            Command::Fetch { statement, rows } => self.fetch(statement, rows).await?,
+            Command::Ping => self.acknowledge(),
+            Command::InitDb(name) => self.init_db(name),
+            Command::FieldList { table, wildcard } => Box::pin(self.field_list(table, wildcard)).await?,
+            Command::Statistics => {
+                let text = self.statistics();
+                self.client.write_statistics(&text);
+            }
+            Command::ProcessKill(id) => match self.kill(u64::from(id), Kill::Connection) {
+                Ok(()) => self.acknowledge(),
+                Err(error) => self.client.write_error(&error),
+            },
+            Command::SetMultiStatements(on) => {
+                self.multi_statements = on;
+                let end = OkPacket { status: self.transactions.status(), ..OkPacket::default() };
+                self.client.write_end_of_rows(&end);
+            }
+            Command::ResetConnection => {
+                Box::pin(self.reset()).await;
+                self.acknowledge();
+            }
+            Command::ChangeUser(change) => Box::pin(self.change_user(&change)).await?,
+            // COM_DEBUG dumps a server's state to its log: nothing that a client of the gate may ask.
+            Command::Debug | Command::Unknown(_) => self.client.write_error(&SqlError::unknown_command()),
+        }
+        Ok(true)
+    }
+
+    /// A plain OK with the session's status.
+    pub(super) fn acknowledge(&mut self) {
+        let ok = OkPacket { status: self.transactions.status(), ..OkPacket::default() };
+        self.client.write_ok(&ok);
+    }
+
+    fn init_db(&mut self, name: &[u8]) {
+        let name = String::from_utf8_lossy(name).into_owned();
+        match self.select(&name) {
+            Ok(()) => self.acknowledge_schema(),
+            Err(error) => self.client.write_error(&error),
+        }
+    }
+
+    /// COM_RESET_CONNECTION: everything but the login, the selected database and the multi-statement
+    /// option goes back to how it was (MySQL manual, "mysql_reset_connection").
+    async fn reset(&mut self) {
+        self.transactions.rollback().await;
+        self.transactions = crate::transaction::ShardTransactions::new(self.shared.limits.transaction_mode);
+        self.state.reset();
+        self.prepared.clear();
+        self.next_isolation = None;
+        self.adopt_settings(self.login_settings.clone());
+    }
+
+    async fn change_user(&mut self, change: &ChangeUser<'_>) -> Result<(), Closed> {
+        self.reset().await;
+        let login = frontend::change_user(&mut self.client, change, &self.shared.login).await?;
+        self.user.clone_from(&login.user);
+        self.registration.entry().update(|view| view.user.clone_from(&login.user));
+        self.login_settings = super::variables::login_settings(self.shared.pools.settings(), login.charset);
+        self.adopt_settings(self.login_settings.clone());
+        self.deselect();
+        if let Some(name) = login.database.as_deref().filter(|name| !name.is_empty())
+            && let Err(error) = self.select(name)
+        {
+            self.client.write_error(&error);
+            self.client.flush().await?;
+            return Err(Closed::Refused(error));
+        }
+        self.acknowledge_schema();
+        Ok(())
+    }
+
+    async fn query(&mut self, text: Bytes) -> Result<(), Closed> {
+        let request = Request { text, format: RowFormat::Text, more: false };
+        self.query_text(request).await
+    }
+}

@@ -1,0 +1,335 @@
+//! How does the text of a COM_QUERY become an answer?
+//!
+//! Hot path: a statement that was seen before is read into buffers that are reused, found in the plan
+//! cache without allocating, and handed to the executor.
+
+use std::sync::Arc;
+
+use arc_swap::Guard;
+use bytes::Bytes;
+use tokio::time::Instant;
+
+use super::interrupt::{Interruption, interruptible};
+use super::reply::{self, Answered};
+use super::target::Target;
+use super::{Session, Shared, World};
+use crate::error::{Result, SqlError};
+use crate::executor::{self, ExecContext, Protocol, RowFormat};
+use crate::frontend::Closed;
+use crate::metrics::labels::Operation;
+use crate::metrics::{ApiSeries, Metrics};
+use crate::planner::{self, Node, Plan, PlanContext, StatementKind};
+use crate::protocol::response::OkPacket;
+use crate::protocol::statement::Execute;
+use crate::sql::{self, Bindings, is_system_schema};
+use crate::value::Value;
+
+/// One statement to answer.
+#[derive(Debug, Clone)]
+pub(super) struct Request {
+    /// Its text.
+    pub(super) text: Bytes,
+    /// How its rows go out.
+    pub(super) format: RowFormat,
+    /// Another statement's answer follows this one's.
+    pub(super) more: bool,
+}
+
+/// The parameters of an EXECUTE.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Parameters<'a> {
+    pub(super) execute: &'a Execute<'a>,
+    pub(super) values: &'a [Value],
+}
+
+/// The metrics of a session, resolved for its target.
+#[derive(Debug)]
+pub(super) struct Series {
+    text: ApiSeries,
+    prepared: ApiSeries,
+}
+
+// === impl Series ===
+
+impl Series {
+    pub(super) fn new(metrics: &Metrics, target: &Target) -> Self {
+        let keyspace = target.keyspace.as_deref().unwrap_or_default();
+        let kind = target.tablet_type.as_str();
+        Self {
+            text: metrics.query.api(Operation::Execute, keyspace, kind),
+            prepared: metrics.query.api(Operation::ExecutePrepared, keyspace, kind),
+        }
+    }
+
+    fn of(&self, format: RowFormat) -> &ApiSeries {
+        match format {
+            RowFormat::Text => &self.text,
+            RowFormat::Binary => &self.prepared,
+        }
+    }
+}
+
+// === impl Session ===
+
+impl Session {
+    /// Answers a text that may hold several statements.
+    pub(super) async fn query_text(&mut self, request: Request) -> Result<(), Closed> {
+        self.registration.entry().forget_query_kill();
+        self.read(&request.text, true);
+        let Some(second) = self.normalizer.second_statement() else {
+            self.statement(&request).await?;
+            return Ok(());
+        };
+        if !self.multi_statements {
+            let statement = self.normalizer.statement(&request.text);
+            let error = sql::syntax_error(&statement, second as u64);
+            return self.refuse(&error);
+        }
+        let parts = sql::split(&request.text, self.scope.options);
+        for (index, part) in parts.iter().enumerate() {
+            let part = Request {
+                text: request.text.slice(part.clone()),
+                format: request.format,
+                more: index + 1 < parts.len(),
+            };
+            self.read(&part.text, true);
+            if !self.statement(&part).await? {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Cuts a text into tokens, for what follows.
+    pub(super) fn read(&mut self, text: &[u8], extract: bool) {
+        let system = self.scope.target.keyspace.as_deref().is_some_and(|name| is_system_schema(name.as_bytes()));
+        self.normalizer.read(text, self.scope.options, extract && !system);
+    }
+
+    /// Answers the statement that was read last; false where it ended in an error.
+    async fn statement(&mut self, request: &Request) -> Result<bool, Closed> {
+        if self.normalizer.is_empty() {
+            return Ok(self.nothing(request));
+        }
+        let world = self.shared.world.load();
+        match self.plan(&request.text, &world) {
+            Ok(plan) => self.run(&plan, request, None, &world).await,
+            Err(error) => {
+                self.fail(request.format, &error);
+                Ok(false)
+            }
+        }
+    }
+
+    /// An empty text is an error, a comment alone is not (MySQL).
+    fn nothing(&mut self, request: &Request) -> bool {
+        let empty = request.text.iter().all(|byte| byte.is_ascii_whitespace() || *byte == b';');
+        if empty {
+            self.fail(request.format, &SqlError::empty_query());
+        } else {
+            self.finish(OkPacket::default(), request.more);
+        }
+        !empty
+    }
+
+    /// The plan of the statement that was read last.
+    fn plan(&mut self, text: &[u8], world: &World) -> Result<Arc<Plan>> {
+        self.scope.epoch = world.vschema.version();
+        let cacheable = self.normalizer.is_cacheable();
+        if cacheable && let Some(plan) = self.shared.plans.get(self.normalizer.key(), &self.scope) {
+            return Ok(plan);
+        }
+        let statement = self.normalizer.statement(text);
+        let plan = Arc::new(planner::plan(&statement, &plan_context(&self.scope.target, world))?);
+        if cacheable {
+            self.shared.plans.insert(self.normalizer.key(), &self.scope, Arc::clone(&plan));
+        }
+        Ok(plan)
+    }
+
+    /// Runs a plan and answers the client; false where that ended in an error.
+    pub(super) async fn run(
+        &mut self,
+        plan: &Plan,
+        request: &Request,
+        parameters: Option<Parameters<'_>>,
+        world: &World,
+    ) -> Result<bool, Closed> {
+        let started = Instant::now();
+        if !matches!(plan.node, Node::Show(planner::Show::Warnings { .. })) {
+            self.state.warnings.clear();
+        }
+        self.registration.entry().begin(&request.text);
+        let answered = match &plan.node {
+            Node::Session(command) => {
+                let command = Box::pin(self.session_command(command, request, parameters, world));
+                command.await?
+            }
+            Node::Show(show) => Box::pin(self.show(show, request, world)).await?,
+            _ => self.run_on_shards(plan, request, parameters, world).await?,
+        };
+        self.registration.entry().end();
+        let series = self.series.of(request.format);
+        series.seconds.observe(started.elapsed().as_secs_f64());
+        match answered {
+            Ok(()) => Ok(true),
+            Err(error) => {
+                self.fail(request.format, &error);
+                if error.closes_connection() {
+                    self.client.flush().await?;
+                    return Err(Closed::Refused(error));
+                }
+                Ok(false)
+            }
+        }
+    }
+
+    async fn run_on_shards(
+        &mut self,
+        plan: &Plan,
+        request: &Request,
+        parameters: Option<Parameters<'_>>,
+        world: &World,
+    ) -> Result<Result<()>, Closed> {
+        if let Err(error) = self.transactions.check() {
+            return Ok(Err(error));
+        }
+        if plan.kind == StatementKind::Ddl {
+            // MySQL commits the open transaction before DDL ("Statements That Cause an Implicit Commit").
+            if let Err(error) = self.commit().await {
+                return Ok(Err(error));
+            }
+        } else {
+            self.transactions.begin_if_wanted();
+        }
+        let status = self.transactions.status();
+        let outcome = self.exchange(plan, request, parameters, world, status).await;
+        if self.transactions.is_open() {
+            self.transactions.settle().await;
+        }
+        self.take_transaction_warnings();
+        match outcome {
+            Ok(Ok(answered)) => {
+                self.note(&answered, request.format);
+                Ok(Ok(()))
+            }
+            Ok(Err(error)) => Ok(Err(error)),
+            Err(reply::Stop::Interrupted(Interruption::ClientGone)) => Err(Closed::ByClient),
+            Err(reply::Stop::Interrupted(Interruption::Statement)) => {
+                self.shared.metrics.query.killed.inc();
+                Ok(Err(Interruption::Statement.error()))
+            }
+            Err(reply::Stop::Interrupted(Interruption::Session)) => Ok(Err(SqlError::shutdown())),
+            Err(reply::Stop::Closed(closed)) => Err(closed),
+        }
+    }
+
+    /// Executes a plan and passes its answer on.
+    async fn exchange(
+        &mut self,
+        plan: &Plan,
+        request: &Request,
+        parameters: Option<Parameters<'_>>,
+        world: &World,
+        status: crate::protocol::capability::Status,
+    ) -> Result<Result<Answered>, reply::Stop> {
+        let entry = self.registration.entry();
+        let limits = &self.shared.limits;
+        let context = ExecContext {
+            topology: &world.topology,
+            pools: &self.shared.pools,
+            transactions: &mut self.transactions,
+            settings: &self.settings,
+            found_rows: self.found_rows,
+            session: &self.state,
+            bindings: Bindings {
+                text: &request.text,
+                literals: self.normalizer.literals(),
+                params: parameters.map_or(&[], |parameters| parameters.values),
+                generated: &[],
+                no_backslash_escapes: self.scope.options.no_backslash_escapes,
+                body: self.normalizer.statement(&request.text).body,
+            },
+            protocol: match parameters {
+                Some(parameters) => Protocol::Binary(parameters.execute),
+                None => Protocol::Text,
+            },
+            tablet_type: self.scope.target.tablet_type,
+            keyspace: self
+                .scope
+                .target
+                .keyspace
+                .as_ref()
+                .filter(|name| !is_system_schema(name.as_bytes())),
+            no_auto_value_on_zero: self.no_auto_value_on_zero,
+            deadline: limits.query_timeout.map(|timeout| Instant::now() + timeout),
+            memory: limits.query_memory,
+            sequences: &self.shared.sequences,
+            metrics: &self.shared.metrics,
+        };
+        let executed = interruptible(&mut self.client, entry, executor::execute(plan, context)).await;
+        let output = match executed.map_err(reply::Stop::Interrupted)? {
+            Ok(output) => output,
+            Err(error) => return Ok(Err(error)),
+        };
+        reply::send(&mut self.client, entry, output, status, request.more).await
+    }
+
+    /// Keeps what a statement tells the session.
+    fn note(&mut self, answered: &Answered, format: RowFormat) {
+        let series = self.series.of(format);
+        if answered.has_rows {
+            self.state.found_rows = answered.rows;
+            self.state.row_count = -1;
+            series.rows_returned.inc_by(answered.rows);
+        } else {
+            self.state.row_count = i64::try_from(answered.affected_rows).unwrap_or(i64::MAX);
+            series.rows_affected.inc_by(answered.affected_rows);
+        }
+        if answered.last_insert_id != 0 {
+            self.state.last_insert_id = answered.last_insert_id;
+        }
+        self.state.warnings.extend(answered.warnings.iter().cloned());
+    }
+
+    /// Tells the client an error and remembers it for SHOW WARNINGS.
+    pub(super) fn fail(&mut self, format: RowFormat, error: &SqlError) {
+        self.registration.entry().end();
+        self.state.row_count = -1;
+        self.state.warnings = vec![super::state::Warning {
+            level: "Error",
+            code: error.code(),
+            message: error.client_text(),
+        }];
+        self.shared.metrics.query.failed(error.kind());
+        self.series.of(format).failed(error.code());
+        tracing::debug!(%error, id = self.state.id, "statement failed");
+        self.client.write_error(error);
+    }
+
+    fn refuse(&mut self, error: &SqlError) -> Result<(), Closed> {
+        self.fail(RowFormat::Text, error);
+        Ok(())
+    }
+
+    /// Writes an OK with the session's status.
+    pub(super) fn finish(&mut self, ok: OkPacket<'_>, more: bool) {
+        let status = reply::with_more(self.transactions.status(), more);
+        self.client.write_ok(&OkPacket { status, ..ok });
+    }
+
+    /// The world as it is now.
+    pub(super) fn world(shared: &Shared) -> Guard<Arc<World>> {
+        shared.world.load()
+    }
+}
+
+/// Where a session's statements are planned.
+pub(super) fn plan_context<'a>(target: &'a Target, world: &'a World) -> PlanContext<'a> {
+    PlanContext {
+        vschema: &world.vschema,
+        keyspace: target.keyspace.as_deref(),
+        tablet_type: target.tablet_type,
+        destination: target.destination.as_ref(),
+    }
+}

@@ -1,0 +1,409 @@
+//! What does SET change, and who decides whether the value is right?
+//!
+//! Variables that the gate owns are checked here. Everything else is set on a server, in one
+//! statement and so all or nothing, and read back: what the server made of it is what the session's
+//! connections carry from then on. `SET GLOBAL` belongs to the operator of the servers.
+
+use std::sync::Arc;
+
+use super::query::{Parameters, Request};
+use super::state::SessionState;
+use super::{Session, World};
+use crate::backend::{Lease, ResultSet};
+use crate::config::TransactionMode;
+use crate::error::{Result, SqlError};
+use crate::planner::{Assignment, SetTarget, SetValue};
+use crate::protocol::row::TextRow;
+use crate::sql::{ShardText, Template, literal};
+use crate::topology::{Snapshot, Tablet, TabletType};
+use crate::value::Value;
+
+/// The longest value of a variable that is read back, in bytes.
+const VALUE_SIZE: usize = 1 << 20;
+
+/// What SET does on a server.
+#[derive(Debug, Default)]
+struct ServerPart {
+    /// `a = 1, NAMES utf8mb4`.
+    assignments: Vec<u8>,
+    /// The variables to read back.
+    read_back: Vec<String>,
+}
+
+// === impl Session ===
+
+impl Session {
+    /// SET, all assignments or none.
+    pub(super) async fn set(
+        &mut self,
+        assignments: &[Assignment],
+        request: &Request,
+        parameters: Option<Parameters<'_>>,
+        world: &World,
+    ) -> Result<()> {
+        let mut server = ServerPart::default();
+        let mut own: Vec<(&'static str, Value)> = Vec::new();
+        let mut user: Vec<(Box<str>, Value)> = Vec::new();
+        let mut next_isolation = None;
+        for assignment in assignments {
+            match &assignment.target {
+                SetTarget::User(name) => {
+                    let value = self.evaluate(&assignment.value, request, parameters, world).await?;
+                    user.push((name.as_str().into(), value));
+                }
+                SetTarget::Global(name) => return Err(SqlError::global_variable_refused(name)),
+                SetTarget::Session(name) => {
+                    if matches!(name.as_str(), "version" | "version_comment") {
+                        return Err(SqlError::read_only_variable(name));
+                    }
+                    if let Some(known) = SessionState::gate_variable(name) {
+                        let value = self.evaluate(&assignment.value, request, parameters, world).await?;
+                        let default = matches!(assignment.value, SetValue::Default);
+                        own.push((known, checked(known, value, default)?));
+                    } else {
+                        let value = self.value_text(&assignment.value, request, parameters)?;
+                        server.set_variable(name, &value);
+                    }
+                }
+                SetTarget::Names { collation } => {
+                    let value = self.value_text(&assignment.value, request, parameters)?;
+                    server.set_names(&value, collation.as_deref());
+                }
+                SetTarget::CharacterSet => {
+                    let value = self.value_text(&assignment.value, request, parameters)?;
+                    server.set_character_set(&value);
+                }
+                SetTarget::Transaction { session } => {
+                    let words = word(&assignment.value).unwrap_or_default();
+                    match (access_mode(&words), session) {
+                        (Some(read_only), _) => server.set_access_mode(read_only),
+                        (None, true) => server.set_isolation(&words),
+                        (None, false) => next_isolation = Some(Arc::<str>::from(words)),
+                    }
+                }
+            }
+        }
+        if !server.assignments.is_empty() {
+            self.set_on_server(server, world).await?;
+        }
+        for (name, value) in own {
+            self.set_own(name, value).await?;
+        }
+        self.state.user_variables.extend(user);
+        if next_isolation.is_some() {
+            if self.transactions.is_open() {
+                // MySQL's 1568: characteristics cannot be changed while a transaction is open.
+                return Err(SqlError::characteristics_in_transaction());
+            }
+            self.next_isolation = next_isolation;
+        }
+        Ok(())
+    }
+
+    /// Sets variables on a server of any shard, reads back what it made of them, and adopts that.
+    async fn set_on_server(&mut self, part: ServerPart, world: &World) -> Result<()> {
+        let mut lease = self.any_lease(&world.topology).await?;
+        let mut part = part;
+        if lease.server().is_mariadb {
+            part.speak_mariadb();
+        }
+        let shard = lease.tablet().alias.to_string();
+        // Whatever happens next, the connection is not what its pool takes it for.
+        lease.taint();
+        let mut statement = b"SET ".to_vec();
+        statement.extend_from_slice(&part.assignments);
+        lease.run(&statement).await.map_err(|error| error.for_shard(&shard))?;
+        let names: Vec<String> = part.read_back.iter().map(|name| format!("@@SESSION.{name}")).collect();
+        let select = format!("SELECT {}", names.join(", "));
+        let result = lease.collect(select.as_bytes(), VALUE_SIZE).await.map_err(|error| error.for_shard(&shard))?;
+        let values = row_values(&result)?;
+        let changed = part.read_back.into_iter().zip(values);
+        let all = self.settings.assignments().iter().cloned().chain(changed);
+        let settings = self.shared.pools.settings().intern(all);
+        self.transactions.carry(&settings).await?;
+        self.adopt_settings(settings);
+        Ok(())
+    }
+
+    async fn set_own(&mut self, name: &'static str, value: Value) -> Result<()> {
+        match name {
+            "autocommit" => {
+                let on = value == Value::Int(1);
+                if on && !self.transactions.autocommit() {
+                    // MySQL: turning autocommit on commits the open transaction.
+                    self.commit().await?;
+                }
+                self.transactions.set_autocommit(on);
+                self.state.autocommit = on;
+            }
+            "transaction_mode" => {
+                let mode = match &value {
+                    Value::Text(text) if &text[..] == b"SINGLE" => TransactionMode::Single,
+                    Value::Text(text) if &text[..] == b"TWOPC" => TransactionMode::TwoPc,
+                    _ => TransactionMode::Multi,
+                };
+                self.transactions.set_mode(mode)?;
+            }
+            "wait_timeout" => {
+                if let Value::Int(seconds) = value {
+                    let seconds = u64::try_from(seconds).unwrap_or(0);
+                    self.client.set_idle_timeout(Some(std::time::Duration::from_secs(seconds)));
+                }
+            }
+            _ => {}
+        }
+        self.state.gate_variables.insert(name, value);
+        Ok(())
+    }
+
+    /// The SQL text of a value.
+    fn value_text(
+        &self,
+        value: &SetValue,
+        request: &Request,
+        parameters: Option<Parameters<'_>>,
+    ) -> Result<Vec<u8>> {
+        let escapes = self.scope.options.no_backslash_escapes;
+        let mut text = Vec::new();
+        match value {
+            SetValue::Default => text.extend_from_slice(b"DEFAULT"),
+            SetValue::Word(None) => text.extend_from_slice(b"NULL"),
+            // A number stays a number; anything else may be quoted (`SET sql_mode = ANSI`).
+            SetValue::Word(Some(word)) if word.parse::<f64>().is_ok() => text.extend_from_slice(word.as_bytes()),
+            SetValue::Word(Some(word)) => literal::write_string(word.as_bytes(), escapes, &mut text),
+            SetValue::Operand(operand) => {
+                let value = self.bindings(request, parameters).value(operand)?;
+                literal::write(&value, escapes, &mut text);
+            }
+            SetValue::Expression(template) => self.render(template, request, parameters, &mut text)?,
+        }
+        Ok(text)
+    }
+
+    fn render(
+        &self,
+        template: &Template,
+        request: &Request,
+        parameters: Option<Parameters<'_>>,
+        out: &mut Vec<u8>,
+    ) -> Result<()> {
+        let shard = ShardText {
+            schema: "",
+            in_list: (&[], &[]),
+            rows: (&[], &[]),
+            limit: 0,
+            keep_params: false,
+            session: &self.state,
+        };
+        template.render(&self.bindings(request, parameters), &shard, out)
+    }
+
+    /// The value that an assignment gives, computed by a server where it is an expression.
+    async fn evaluate(
+        &self,
+        value: &SetValue,
+        request: &Request,
+        parameters: Option<Parameters<'_>>,
+        world: &World,
+    ) -> Result<Value> {
+        match value {
+            SetValue::Default | SetValue::Word(None) => Ok(Value::Null),
+            SetValue::Word(Some(word)) => Ok(match word.parse::<i64>() {
+                Ok(number) => Value::Int(number),
+                Err(_) => Value::Text(word.clone().into()),
+            }),
+            SetValue::Operand(operand) => self.bindings(request, parameters).value(operand),
+            SetValue::Expression(template) => {
+                let mut select = b"SELECT ".to_vec();
+                self.render(template, request, parameters, &mut select)?;
+                let mut lease = self.any_lease(&world.topology).await?;
+                let shard = lease.tablet().alias.to_string();
+                let result = lease.collect(&select, VALUE_SIZE).await.map_err(|error| error.for_shard(&shard))?;
+                single_value(&result)
+            }
+        }
+    }
+
+    /// A connection with the session's settings, to a shard that is not the point: the selected
+    /// keyspace's first, else that of the first unsharded keyspace, else any.
+    pub(super) async fn any_lease(&self, topology: &Snapshot) -> Result<Lease> {
+        let selected = self.scope.target.keyspace.as_deref();
+        let tablet = any_tablet(topology, selected)?;
+        let lease = self.shared.pools.lease(tablet, self.found_rows, &self.settings).await;
+        lease.map_err(|error| error.for_shard(&format!("{}/{}", tablet.keyspace, tablet.shard)))
+    }
+}
+
+/// The primary of a shard that serves statements without tables.
+pub(super) fn any_tablet<'a>(topology: &'a Snapshot, keyspace: Option<&str>) -> Result<&'a Arc<Tablet>> {
+    let selected = keyspace.and_then(|name| topology.keyspaces.get(name));
+    let unsharded = topology.keyspaces.values().find(|keyspace| keyspace.shards.len() == 1);
+    let any = topology.keyspaces.values().next();
+    let keyspace = selected.or(unsharded).or(any).ok_or_else(SqlError::no_database)?;
+    let tablets = keyspace.shards.iter().flat_map(|shard| &shard.tablets);
+    tablets
+        .clone()
+        .find(|tablet| tablet.kind == TabletType::Primary)
+        .ok_or_else(|| SqlError::no_primary(&keyspace.name, "any"))
+}
+
+// === impl ServerPart ===
+
+impl ServerPart {
+    fn push(&mut self, text: &[u8]) {
+        if !self.assignments.is_empty() {
+            self.assignments.extend_from_slice(b", ");
+        }
+        self.assignments.extend_from_slice(text);
+    }
+
+    fn read(&mut self, names: &[&str]) {
+        for name in names {
+            if !self.read_back.iter().any(|known| known == name) {
+                self.read_back.push((*name).to_owned());
+            }
+        }
+    }
+
+    fn set_variable(&mut self, name: &str, value: &[u8]) {
+        let mut text = format!("@@SESSION.{name} = ").into_bytes();
+        text.extend_from_slice(value);
+        self.push(&text);
+        match name {
+            // The collation says the character set too, and setting one of them changes the other.
+            "character_set_connection" | "collation_connection" => self.read(&["collation_connection"]),
+            "tx_isolation" => self.read(&["transaction_isolation"]),
+            "tx_read_only" => self.read(&["transaction_read_only"]),
+            _ => self.read(&[name]),
+        }
+    }
+
+    fn set_names(&mut self, charset: &[u8], collation: Option<&str>) {
+        let mut text = b"NAMES ".to_vec();
+        text.extend_from_slice(charset);
+        if let Some(collation) = collation {
+            text.extend_from_slice(b" COLLATE ");
+            literal::write_string(collation.as_bytes(), false, &mut text);
+        }
+        self.push(&text);
+        self.read(&["character_set_client", "character_set_results", "collation_connection"]);
+    }
+
+    fn set_character_set(&mut self, charset: &[u8]) {
+        let mut text = b"CHARACTER SET ".to_vec();
+        text.extend_from_slice(charset);
+        self.push(&text);
+        self.read(&["character_set_client", "character_set_results", "collation_connection"]);
+    }
+
+    fn set_isolation(&mut self, level: &str) {
+        let level = level.to_ascii_uppercase().replace(' ', "-");
+        self.push(format!("@@SESSION.transaction_isolation = '{}'", level.replace('\'', "")).as_bytes());
+        self.read(&["transaction_isolation"]);
+    }
+
+    fn set_access_mode(&mut self, read_only: bool) {
+        self.push(format!("@@SESSION.transaction_read_only = {}", u8::from(read_only)).as_bytes());
+        self.read(&["transaction_read_only"]);
+    }
+
+    /// MariaDB before 11.1 knows the two transaction variables by their old names only.
+    fn speak_mariadb(&mut self) {
+        let text = String::from_utf8_lossy(&self.assignments).into_owned();
+        let text = text
+            .replace("@@SESSION.transaction_isolation =", "@@SESSION.tx_isolation =")
+            .replace("@@SESSION.transaction_read_only =", "@@SESSION.tx_read_only =");
+        self.assignments = text.into_bytes();
+        for name in &mut self.read_back {
+            match name.as_str() {
+                "transaction_isolation" => *name = "tx_isolation".to_owned(),
+                "transaction_read_only" => *name = "tx_read_only".to_owned(),
+                _ => {}
+            }
+        }
+    }
+}
+
+fn word(value: &SetValue) -> Option<String> {
+    match value {
+        SetValue::Word(Some(word)) => Some(word.clone()),
+        _ => None,
+    }
+}
+
+/// `READ ONLY` is true, `READ WRITE` is false, an isolation level is neither.
+fn access_mode(words: &str) -> Option<bool> {
+    match words.to_ascii_uppercase().as_str() {
+        "READ ONLY" => Some(true),
+        "READ WRITE" => Some(false),
+        _ => None,
+    }
+}
+
+/// A value that a variable of the gate takes, in its canonical form.
+fn checked(name: &'static str, value: Value, default: bool) -> Result<Value> {
+    let text = value.text().map(|text| String::from_utf8_lossy(&text).to_ascii_uppercase());
+    let wrong = || SqlError::wrong_value_for_variable(name, text.as_deref().unwrap_or("NULL"));
+    if default {
+        return fresh(name).ok_or_else(wrong);
+    }
+    let word = text.as_deref().ok_or_else(wrong)?;
+    match name {
+        "autocommit" => match word {
+            "1" | "ON" | "TRUE" => Ok(Value::Int(1)),
+            "0" | "OFF" | "FALSE" => Ok(Value::Int(0)),
+            _ => Err(wrong()),
+        },
+        "transaction_mode" => match word {
+            "SINGLE" | "MULTI" | "TWOPC" => Ok(Value::Text(word.to_owned().into())),
+            "UNSPECIFIED" => Ok(Value::Text("MULTI".into())),
+            _ => Err(wrong()),
+        },
+        "workload" => match word {
+            "OLTP" | "OLAP" | "DBA" | "UNSPECIFIED" => Ok(Value::Text(word.to_owned().into())),
+            _ => Err(wrong()),
+        },
+        _ if name.ends_with("timeout") => match word.parse::<i64>() {
+            Ok(number) if number >= 0 => Ok(Value::Int(number)),
+            _ => Err(wrong()),
+        },
+        _ => Ok(value),
+    }
+}
+
+fn fresh(name: &str) -> Option<Value> {
+    use crate::sql::SessionValues as _;
+    SessionState::gate_variable(name).map(|name| SessionState::new(0).system_variable(name))
+}
+
+/// The values of a one-row result as SQL texts: numbers bare, strings quoted.
+fn row_values(result: &ResultSet) -> Result<Vec<String>> {
+    let missing = || SqlError::bug("a server answered a SELECT of variables without a row");
+    let row = result.rows.first().ok_or_else(missing)?;
+    let mut values = Vec::new();
+    for (column, value) in result.columns.iter().zip(TextRow::new(row)) {
+        let column = column.map_err(SqlError::from)?;
+        values.push(match value.map_err(SqlError::from)? {
+            None => "NULL".to_owned(),
+            Some(bytes) if column.is_numeric() => String::from_utf8_lossy(bytes).into_owned(),
+            Some(bytes) => {
+                let mut text = Vec::new();
+                literal::write_string(bytes, true, &mut text);
+                String::from_utf8(text).map_err(|_| SqlError::bug("a variable's value is not UTF-8"))?
+            }
+        });
+    }
+    Ok(values)
+}
+
+/// The one value of a `SELECT expression`.
+fn single_value(result: &ResultSet) -> Result<Value> {
+    let missing = || SqlError::bug("a server answered a SELECT without a row");
+    let row = result.rows.first().ok_or_else(missing)?;
+    let column = result.columns.get(0).map_err(SqlError::from)?;
+    let value = TextRow::new(row).next().ok_or_else(missing)?.map_err(SqlError::from)?;
+    Ok(match value {
+        None => Value::Null,
+        Some(bytes) => column.text_value(bytes).map_err(SqlError::from)?,
+    })
+}

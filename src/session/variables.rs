@@ -1,0 +1,84 @@
+//! Which settings does a session bring to its connections, and which of them change how its text is
+//! read?
+
+use std::sync::Arc;
+
+use crate::backend::{Settings, SettingsRegistry};
+use crate::protocol::charset::Collation;
+
+/// What sql_mode changes on the gate's own side.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is one independent word of sql_mode")]
+pub(super) struct ParsingModes {
+    pub(super) ansi_quotes: bool,
+    pub(super) no_backslash_escapes: bool,
+    pub(super) pipes_as_concat: bool,
+    pub(super) no_auto_value_on_zero: bool,
+}
+
+/// The collation of the baseline: what a MySQL 8 client asks for, `utf8mb4_0900_ai_ci`. Servers that
+/// do not know it fall back to their own utf8mb4 collation.
+const BASELINE_COLLATION: u16 = 255;
+
+/// The settings that a login's collation asks for. Ids that are no client character set get the
+/// baseline, as MySQL falls back to its default.
+pub(super) fn login_settings(registry: &SettingsRegistry, collation: u16) -> Arc<Settings> {
+    let known = Collation::by_id(collation).filter(Collation::is_client_charset);
+    let Some(known) = known.filter(|_| collation != BASELINE_COLLATION) else {
+        return registry.baseline();
+    };
+    let charset = format!("'{}'", known.charset);
+    registry.intern([
+        ("character_set_client".to_owned(), charset.clone()),
+        ("character_set_results".to_owned(), charset),
+        ("collation_connection".to_owned(), format!("'{}'", known.name)),
+    ])
+}
+
+/// Reads sql_mode out of the settings; without one the servers' default holds, which has none of them.
+pub(super) fn parsing_modes(settings: &Settings) -> ParsingModes {
+    let mut modes = ParsingModes::default();
+    let Some((_, value)) = settings.assignments().iter().find(|(name, _)| name == "sql_mode") else {
+        return modes;
+    };
+    for word in value.trim_matches('\'').split(',') {
+        match word.to_ascii_uppercase().as_str() {
+            "ANSI_QUOTES" => modes.ansi_quotes = true,
+            "NO_BACKSLASH_ESCAPES" => modes.no_backslash_escapes = true,
+            "PIPES_AS_CONCAT" => modes.pipes_as_concat = true,
+            "NO_AUTO_VALUE_ON_ZERO" => modes.no_auto_value_on_zero = true,
+            _ => {}
+        }
+    }
+    modes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn logins_bring_their_character_set() {
+        let registry = SettingsRegistry::default();
+        assert!(login_settings(&registry, 255).is_baseline());
+        assert!(login_settings(&registry, 0).is_baseline());
+        // ucs2_general_ci cannot be a client's character set.
+        assert!(login_settings(&registry, 35).is_baseline());
+        let latin1 = login_settings(&registry, 8);
+        assert_eq!(
+            latin1.statement(),
+            b"SET @@SESSION.character_set_client = 'latin1', @@SESSION.character_set_results = 'latin1', \
+              @@SESSION.collation_connection = 'latin1_swedish_ci'"
+        );
+    }
+
+    #[test]
+    fn sql_mode_changes_how_text_is_read() {
+        let registry = SettingsRegistry::default();
+        let mode = "'REAL_AS_FLOAT,PIPES_AS_CONCAT,ANSI_QUOTES,NO_AUTO_VALUE_ON_ZERO'".to_owned();
+        let modes = parsing_modes(&registry.intern([("sql_mode".to_owned(), mode)]));
+        assert!(modes.ansi_quotes && modes.pipes_as_concat && modes.no_auto_value_on_zero);
+        assert!(!modes.no_backslash_escapes);
+        assert_eq!(parsing_modes(&registry.baseline()), ParsingModes::default());
+    }
+}
