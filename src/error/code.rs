@@ -416,6 +416,22 @@ impl Catalogue {
             advice: "SHOW PROCESSLIST lists the ids.",
         },
         Entry {
+            name: "kill_denied",
+            id: None,
+            code: 1095,
+            state: "HY000",
+            meaning: "KILL where limits.allow_kill is off.",
+            advice: "Ask an operator.",
+        },
+        Entry {
+            name: "characteristics_in_transaction",
+            id: None,
+            code: 1568,
+            state: "25001",
+            meaning: "SET TRANSACTION inside a transaction.",
+            advice: "COMMIT or ROLLBACK first.",
+        },
+        Entry {
             name: "memory_limit",
             id: None,
             code: 1104,
@@ -994,6 +1010,30 @@ impl SqlError {
     #[must_use]
     pub fn unknown_thread(id: u64) -> Self {
         Self::catalogued(None, 1094, *b"HY000", Kind::Client, format!("Unknown thread id: {id}"))
+    }
+
+    /// KILL where limits.allow_kill is off.
+    #[must_use]
+    pub fn kill_denied(id: u64) -> Self {
+        Self::catalogued(
+            None,
+            1095,
+            *b"HY000",
+            Kind::Client,
+            format!("You are not owner of thread {id}"),
+        )
+    }
+
+    /// SET TRANSACTION inside a transaction.
+    #[must_use]
+    pub fn characteristics_in_transaction() -> Self {
+        Self::catalogued(
+            None,
+            1568,
+            *b"25001",
+            Kind::Client,
+            "Transaction characteristics can't be changed while a transaction is in progress".to_owned(),
+        )
     }
 
     /// A buffering operator reached its budget.

@@ -38,7 +38,7 @@ pub struct View {
     /// Since when.
     pub since: Instant,
     /// The running statement.
-    pub info: Option<String>,
+    pub info: Option<bytes::Bytes>,
 }
 
 /// How far a KILL goes.
@@ -95,6 +95,13 @@ impl Registry {
         true
     }
 
+    /// Ends every session: the gate is stopping and waits no longer.
+    pub fn kill_all(&self) {
+        for entry in self.list() {
+            entry.raise(Kill::Connection);
+        }
+    }
+
     /// The sessions in order of their ids.
     pub fn list(&self) -> Vec<Arc<Entry>> {
         lock(&self.sessions).values().cloned().collect()
@@ -122,6 +129,22 @@ impl Entry {
     /// Changes the process-list row.
     pub fn update(&self, change: impl FnOnce(&mut View)) {
         change(&mut lock(&self.view));
+    }
+
+    /// A statement begins.
+    pub fn begin(&self, text: &bytes::Bytes) {
+        let mut view = lock(&self.view);
+        view.command = "Query";
+        view.since = Instant::now();
+        view.info = Some(text.clone());
+    }
+
+    /// The statement is answered.
+    pub fn end(&self) {
+        let mut view = lock(&self.view);
+        view.command = "Sleep";
+        view.since = Instant::now();
+        view.info = None;
     }
 
     fn raise(&self, kill: Kill) {

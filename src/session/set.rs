@@ -13,7 +13,9 @@ use crate::backend::{Lease, ResultSet};
 use crate::config::TransactionMode;
 use crate::error::{Result, SqlError};
 use crate::planner::{Assignment, SetTarget, SetValue};
+use crate::protocol::column::BINARY_CHARSET;
 use crate::protocol::row::TextRow;
+use crate::protocol::value::{ValueType, from_text};
 use crate::sql::{ShardText, Template, literal};
 use crate::topology::{Snapshot, Tablet, TabletType};
 use crate::value::Value;
@@ -385,7 +387,7 @@ fn row_values(result: &ResultSet) -> Result<Vec<String>> {
         let column = column.map_err(SqlError::from)?;
         values.push(match value.map_err(SqlError::from)? {
             None => "NULL".to_owned(),
-            Some(bytes) if column.is_numeric() => String::from_utf8_lossy(bytes).into_owned(),
+            Some(bytes) if column.charset == BINARY_CHARSET => String::from_utf8_lossy(bytes).into_owned(),
             Some(bytes) => {
                 let mut text = Vec::new();
                 literal::write_string(bytes, true, &mut text);
@@ -404,6 +406,6 @@ fn single_value(result: &ResultSet) -> Result<Value> {
     let value = TextRow::new(row).next().ok_or_else(missing)?.map_err(SqlError::from)?;
     Ok(match value {
         None => Value::Null,
-        Some(bytes) => column.text_value(bytes).map_err(SqlError::from)?,
+        Some(bytes) => from_text(ValueType::of(&column), bytes).map_err(SqlError::from)?,
     })
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::target::Target;
+use crate::protocol::row::TextRow;
 use crate::sql::SessionValues;
 use crate::value::Value;
 
@@ -61,6 +62,23 @@ const GATE_VARIABLES: &[(&str, Fresh)] = &[
 enum Fresh {
     Number(i64),
     Text(&'static str),
+}
+
+// === impl Warning ===
+
+impl Warning {
+    /// Reads a row of a server's SHOW WARNINGS: level, code, message.
+    pub fn from_row(row: &[u8]) -> Option<Self> {
+        let mut values = TextRow::new(row);
+        let mut next = || values.next()?.ok()?;
+        let level = match next()? {
+            b"Error" => "Error",
+            b"Note" => "Note",
+            _ => "Warning",
+        };
+        let code = std::str::from_utf8(next()?).ok()?.parse().ok()?;
+        Some(Self { level, code, message: String::from_utf8_lossy(next()?).into_owned() })
+    }
 }
 
 // === impl SessionState ===

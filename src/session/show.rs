@@ -1,0 +1,241 @@
+//! What does the gate answer from its own knowledge?
+
+use std::sync::Arc;
+
+use super::answer::Table;
+use super::like::matches;
+use super::query::Request;
+use super::{Session, World};
+use crate::error::{Result, SqlError};
+use crate::frontend::Closed;
+use crate::planner::{Show, describe_json};
+use crate::protocol::response::OkPacket;
+use crate::topology::Address;
+use crate::vschema::Keyspace;
+
+/// MySQL's own databases, as SHOW DATABASES lists them.
+const SYSTEM_SCHEMAS: [&str; 4] = ["information_schema", "mysql", "performance_schema", "sys"];
+
+/// SHOW PROCESSLIST without FULL cuts statements here, in bytes.
+const PROCESSLIST_TEXT: usize = 100;
+
+impl Session {
+    /// Answers a SHOW that needs no server.
+    pub(super) async fn show(
+        &mut self,
+        show: &Show,
+        request: &Request,
+        world: &World,
+    ) -> Result<Result<()>, Closed> {
+        let table = match self.table(show, request, world) {
+            Ok(table) => table,
+            Err(error) => return Ok(Err(error)),
+        };
+        let status = super::reply::with_more(self.transactions.status(), request.more);
+        let end = OkPacket { status, ..OkPacket::default() };
+        table.send(&mut self.client, request.format, &end).await?;
+        self.state.found_rows = table.len() as u64;
+        self.state.row_count = -1;
+        Ok(Ok(()))
+    }
+
+    /// The rows of a SHOW.
+    ///
+    /// # Errors
+    /// 1046 without a keyspace where one is needed; VT05005-like 1146 for an unknown table.
+    pub(super) fn table(&self, show: &Show, request: &Request, world: &World) -> Result<Table> {
+        Ok(match show {
+            Show::Databases { like, system } => databases(world, like.as_deref(), *system),
+            Show::VitessShards { like } => shards(world, like.as_deref()),
+            Show::VitessTablets { like } => self.tablets(world, like.as_deref()),
+            Show::VitessTarget => {
+                let mut table = Table::text(&["Target"]);
+                table.row([self.state.target.to_string()]);
+                table
+            }
+            Show::VschemaTables => vschema_tables(self.keyspace(world)?),
+            Show::VschemaKeyspaces => vschema_keyspaces(world),
+            Show::VschemaVindexes { table: None } => vindexes(world),
+            Show::VschemaVindexes { table: Some((keyspace, table)) } => {
+                table_vindexes(world, keyspace, table)?
+            }
+            Show::Warnings { errors, count } => self.warnings(*errors, *count),
+            Show::Processlist { full } => self.processlist(*full),
+            Show::Vexplain(plan) => {
+                let mut table = Table::text(&["JSON"]);
+                let statement = self.normalizer.statement(&request.text);
+                table.row([describe_json(plan, &statement, &world.vschema)]);
+                table
+            }
+        })
+    }
+
+    fn keyspace<'w>(&self, world: &'w World) -> Result<&'w Keyspace> {
+        let name = self.scope.target.keyspace.as_deref().ok_or_else(SqlError::no_database)?;
+        world.vschema.keyspace(name).ok_or_else(|| SqlError::unknown_database(name))
+    }
+
+    /// `SHOW VITESS_TABLETS`, with Vitess's columns.
+    fn tablets(&self, world: &World, like: Option<&str>) -> Table {
+        let mut table = Table::text(&[
+            "Cell",
+            "Keyspace",
+            "Shard",
+            "TabletType",
+            "State",
+            "Alias",
+            "Hostname",
+            "PrimaryTermStartTime",
+        ]);
+        let shards = world.topology.keyspaces.values().flat_map(|keyspace| &keyspace.shards);
+        for tablet in shards.flat_map(|shard| &shard.tablets) {
+            let alias = tablet.alias.to_string();
+            let host = match &tablet.address {
+                Address::Tcp { host, port } => format!("{host}:{port}"),
+                Address::Unix(path) => path.display().to_string(),
+            };
+            if like.is_some_and(|like| !matches(like, &tablet.keyspace) && !matches(like, &alias)) {
+                continue;
+            }
+            let healthy = self.shared.pools.pool(tablet, self.found_rows).is_healthy();
+            table.row([
+                tablet.alias.cell.to_string(),
+                tablet.keyspace.to_string(),
+                tablet.shard.to_string(),
+                tablet.kind.as_str().to_ascii_uppercase(),
+                if healthy { "SERVING" } else { "NOT_SERVING" }.to_owned(),
+                alias,
+                host,
+                String::new(),
+            ]);
+        }
+        table
+    }
+
+    fn warnings(&self, errors: bool, count: bool) -> Table {
+        let wanted = self.state.warnings.iter().filter(|warning| !errors || warning.level == "Error");
+        if count {
+            let title = if errors { "@@session.error_count" } else { "@@session.warning_count" };
+            let mut table = Table::text(&[title]).integer(0);
+            table.row([wanted.count().to_string()]);
+            return table;
+        }
+        let mut table = Table::text(&["Level", "Code", "Message"]).integer(1);
+        for warning in wanted {
+            table.row([warning.level.to_owned(), warning.code.to_string(), warning.message.clone()]);
+        }
+        table
+    }
+
+    fn processlist(&self, full: bool) -> Table {
+        let mut table =
+            Table::text(&["Id", "User", "Host", "db", "Command", "Time", "State", "Info"]).integer(0).integer(5);
+        for entry in self.shared.registry.list() {
+            let view = entry.view();
+            let info = view.info.map(|text| {
+                let shown = if full { &text[..] } else { text.get(..PROCESSLIST_TEXT).unwrap_or(&text) };
+                String::from_utf8_lossy(shown).into_owned()
+            });
+            table.push(vec![
+                Some(entry.id.to_string()),
+                Some(view.user),
+                Some(entry.peer.clone()),
+                view.database,
+                Some(view.command.to_owned()),
+                Some(view.since.elapsed().as_secs().to_string()),
+                Some(String::new()),
+                info,
+            ]);
+        }
+        table
+    }
+}
+
+fn databases(world: &World, like: Option<&str>, system: bool) -> Table {
+    let title = like.map_or_else(|| "Database".to_owned(), |like| format!("Database ({like})"));
+    let mut table = Table::text(&[&title]);
+    let keyspaces = world.topology.keyspaces.keys().map(|name| &**name);
+    let mut names: Vec<&str> = keyspaces.chain(SYSTEM_SCHEMAS.into_iter().filter(|_| system)).collect();
+    names.sort_unstable();
+    for name in names.into_iter().filter(|name| like.is_none_or(|like| matches(like, name))) {
+        table.row([name.to_owned()]);
+    }
+    table
+}
+
+fn shards(world: &World, like: Option<&str>) -> Table {
+    let mut table = Table::text(&["Shards"]);
+    let shards = world.topology.keyspaces.values().flat_map(|keyspace| &keyspace.shards);
+    for name in shards.map(|shard| shard.full_name()) {
+        if like.is_none_or(|like| matches(like, &name)) {
+            table.row([name]);
+        }
+    }
+    table
+}
+
+fn vschema_tables(keyspace: &Keyspace) -> Table {
+    let mut table = Table::text(&["Tables"]);
+    let mut names: Vec<&str> = keyspace.tables().map(|table| &*table.name).collect();
+    names.sort_unstable();
+    for name in names {
+        table.row([name.to_owned()]);
+    }
+    table
+}
+
+fn vschema_keyspaces(world: &World) -> Table {
+    let mut table = Table::text(&["Keyspace", "Sharded", "Foreign Key", "Comment"]);
+    for keyspace in world.vschema.keyspaces() {
+        table.row([
+            keyspace.name().to_string(),
+            keyspace.is_sharded().to_string(),
+            keyspace.foreign_key_mode().as_str().to_owned(),
+            keyspace.error().unwrap_or_default().to_owned(),
+        ]);
+    }
+    table
+}
+
+fn vindexes(world: &World) -> Table {
+    let mut table = Table::text(&["Keyspace", "Name", "Type", "Params", "Owner"]);
+    for keyspace in world.vschema.keyspaces() {
+        for vindex in keyspace.vindexes() {
+            let source = world.vschema.source().keyspaces.get(&**keyspace.name());
+            let params = source.and_then(|source| source.vindexes.get(vindex.name())).map(params_text);
+            table.row([
+                keyspace.name().to_string(),
+                vindex.name().to_owned(),
+                vindex.type_name().to_owned(),
+                params.unwrap_or_default(),
+                keyspace.owner(vindex.name()).map(ToString::to_string).unwrap_or_default(),
+            ]);
+        }
+    }
+    table
+}
+
+fn table_vindexes(world: &World, keyspace: &Arc<str>, name: &Arc<str>) -> Result<Table> {
+    let unknown = || SqlError::unknown_table(keyspace, name);
+    let owner = world.vschema.keyspace(keyspace).ok_or_else(unknown)?;
+    let known = owner.table(name).ok_or_else(unknown)?;
+    let mut table = Table::text(&["Columns", "Name", "Type", "Params", "Owner"]);
+    let source = world.vschema.source().keyspaces.get(&**keyspace);
+    for column_vindex in &known.column_vindexes {
+        let vindex = &column_vindex.vindex;
+        let params = source.and_then(|source| source.vindexes.get(vindex.name())).map(params_text);
+        table.row([
+            column_vindex.columns.iter().map(|column| &**column).collect::<Vec<_>>().join(", "),
+            vindex.name().to_owned(),
+            vindex.type_name().to_owned(),
+            params.unwrap_or_default(),
+            owner.owner(vindex.name()).map(ToString::to_string).unwrap_or_default(),
+        ]);
+    }
+    Ok(table)
+}
+
+/// `k=v; k=v`, as Vitess prints parameters.
+fn params_text(source: &crate::vschema::VindexSource) -> String {
+    source.params.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join("; ")
+}
