@@ -416,6 +416,14 @@ impl Catalogue {
             advice: "SHOW PROCESSLIST lists the ids.",
         },
         Entry {
+            name: "too_many_statements",
+            id: None,
+            code: 1461,
+            state: "42000",
+            meaning: "A session prepared more than limits.max_prepared_statements.",
+            advice: "Close prepared statements that are not needed any more.",
+        },
+        Entry {
             name: "kill_denied",
             id: None,
             code: 1095,
@@ -1012,16 +1020,22 @@ impl SqlError {
         Self::catalogued(None, 1094, *b"HY000", Kind::Client, format!("Unknown thread id: {id}"))
     }
 
+    /// A session prepared more than limits.max_prepared_statements.
+    #[must_use]
+    pub fn too_many_statements(limit: usize) -> Self {
+        Self::catalogued(
+            None,
+            1461,
+            *b"42000",
+            Kind::Limit,
+            format!("Can't create more than max_prepared_stmt_count statements (current value: {limit})"),
+        )
+    }
+
     /// KILL where limits.allow_kill is off.
     #[must_use]
     pub fn kill_denied(id: u64) -> Self {
-        Self::catalogued(
-            None,
-            1095,
-            *b"HY000",
-            Kind::Client,
-            format!("You are not owner of thread {id}"),
-        )
+        Self::catalogued(None, 1095, *b"HY000", Kind::Client, format!("You are not owner of thread {id}"))
     }
 
     /// SET TRANSACTION inside a transaction.

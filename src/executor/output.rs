@@ -7,7 +7,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::row::Shape;
 use super::stream::RowStream;
-use crate::backend::{Event, Summary};
+use crate::backend::{Event, ResultSet, Summary};
 use crate::error::{Result, SqlError};
 use crate::protocol::column::Columns;
 use crate::topology::Tablet;
@@ -108,6 +108,16 @@ impl<'a> Forward<'a> {
     /// KILL QUERY.
     pub async fn cancel(&mut self) {
         self.held.cancel().await;
+    }
+
+    /// Runs a small statement on the same connection once the answer is complete, such as SHOW
+    /// WARNINGS; at most `limit` bytes.
+    ///
+    /// # Errors
+    /// The server's, or a lost connection.
+    pub async fn collect(&mut self, sql: &[u8], limit: usize) -> Result<ResultSet> {
+        let shard = self.shard();
+        self.held.lease().collect(sql, limit).await.map_err(|error| error.for_shard(&shard))
     }
 
     /// The server that answers.

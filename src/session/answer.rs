@@ -11,7 +11,7 @@ use crate::protocol::wire::{NULL_COLUMN, put_lenenc_bytes};
 
 /// A small result of text and integer columns.
 #[derive(Debug, Default)]
-pub struct Table {
+pub(super) struct Table {
     columns: Vec<(String, Kind)>,
     rows: Vec<Vec<Option<String>>>,
 }
@@ -29,7 +29,7 @@ const TEXT_WIDTH: u32 = 1024;
 
 impl Table {
     /// A result of text columns.
-    pub fn text(columns: &[&str]) -> Self {
+    pub(super) fn text(columns: &[&str]) -> Self {
         Self {
             columns: columns.iter().map(|name| ((*name).to_owned(), Kind::Text)).collect(),
             rows: Vec::new(),
@@ -37,7 +37,7 @@ impl Table {
     }
 
     /// Makes a column BIGINT; its values must be integers in text form.
-    pub fn integer(mut self, column: usize) -> Self {
+    pub(super) fn integer(mut self, column: usize) -> Self {
         if let Some((_, kind)) = self.columns.get_mut(column) {
             *kind = Kind::Integer;
         }
@@ -45,23 +45,23 @@ impl Table {
     }
 
     /// Appends a row of values that are not NULL.
-    pub fn row<const N: usize>(&mut self, values: [String; N]) {
+    pub(super) fn row<const N: usize>(&mut self, values: [String; N]) {
         self.push(values.map(Some).into());
     }
 
     /// Appends a row.
-    pub fn push(&mut self, values: Vec<Option<String>>) {
+    pub(super) fn push(&mut self, values: Vec<Option<String>>) {
         debug_assert_eq!(values.len(), self.columns.len(), "one value per column");
         self.rows.push(values);
     }
 
     /// How many rows there are.
-    pub fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.rows.len()
     }
 
     /// The definitions of the columns.
-    pub fn definitions(&self) -> Columns {
+    pub(super) fn definitions(&self) -> Columns {
         Columns::build(self.columns.iter().map(|(name, kind)| match kind {
             Kind::Text => Column::text(name.as_bytes(), TEXT_WIDTH),
             Kind::Integer => Column::integer(name.as_bytes()),
@@ -72,7 +72,7 @@ impl Table {
     ///
     /// # Errors
     /// The client is gone.
-    pub async fn send(
+    pub(super) async fn send(
         &self,
         client: &mut ClientConnection,
         format: RowFormat,

@@ -109,7 +109,7 @@ impl Session {
         let changes = SessionChangesBuilder::default().schema(name.as_bytes());
         let status = super::reply::with_more(self.transactions.status(), more);
         let ok = OkPacket {
-            status: status.with(Status::SESSION_STATE_CHANGED),
+            status: status | Status::SESSION_STATE_CHANGED,
             session_state: changes.build(),
             ..OkPacket::default()
         };

@@ -1,6 +1,5 @@
 //! What do COM_FIELD_LIST and COM_STATISTICS answer?
 
-
 use bytes::{BufMut as _, BytesMut};
 
 use super::Session;

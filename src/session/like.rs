@@ -2,7 +2,7 @@
 
 /// MySQL's LIKE with the default escape `\`, case-insensitive for ASCII as the names of
 /// `information_schema` compare: `%` is any run of characters, `_` any one.
-pub fn matches(pattern: &str, name: &str) -> bool {
+pub(super) fn matches(pattern: &str, name: &str) -> bool {
     let pattern: Vec<char> = pattern.chars().collect();
     let name: Vec<char> = name.chars().collect();
     let (mut p, mut n) = (0, 0);

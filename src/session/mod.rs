@@ -15,6 +15,7 @@
 
 mod answer;
 mod command;
+mod cursor;
 mod dispatch;
 mod explain;
 mod fields;
@@ -107,6 +108,7 @@ pub struct Limits {
 }
 
 /// One client's conversation.
+#[expect(clippy::struct_excessive_bools, reason = "each is one independent option of the session")]
 struct Session {
     shared: Arc<Shared>,
     client: ClientConnection,
@@ -126,6 +128,10 @@ struct Session {
     multi_statements: bool,
     found_rows: bool,
     series: query::Series,
+    /// The running EXECUTE asked for a cursor.
+    cursor_wanted: bool,
+    /// The cursor that the running EXECUTE opened.
+    opened_cursor: Option<cursor::Cursor>,
 }
 
 /// Serves one client to its end.
@@ -158,12 +164,8 @@ impl Session {
         let capabilities = client.capabilities();
         let settings = variables::login_settings(shared.pools.settings(), login.charset);
         let state = SessionState::new(registration.entry().id);
-        let scope = Scope {
-            target: state.target.clone(),
-            options: shared.limits.lex,
-            prepared: false,
-            epoch: 0,
-        };
+        let scope =
+            Scope { target: state.target.clone(), options: shared.limits.lex, prepared: false, epoch: 0 };
         registration.entry().update(|view| {
             view.user.clone_from(&login.user);
             view.command = "Sleep";
@@ -185,6 +187,8 @@ impl Session {
             multi_statements: capabilities.contains(Capabilities::MULTI_STATEMENTS),
             found_rows: capabilities.contains(Capabilities::FOUND_ROWS),
             series,
+            cursor_wanted: false,
+            opened_cursor: None,
             shared,
         }
     }

@@ -9,6 +9,7 @@ use arc_swap::Guard;
 use bytes::Bytes;
 use tokio::time::Instant;
 
+use super::cursor;
 use super::interrupt::{Interruption, interruptible};
 use super::reply::{self, Answered};
 use super::target::Target;
@@ -83,7 +84,8 @@ impl Session {
         if !self.multi_statements {
             let statement = self.normalizer.statement(&request.text);
             let error = sql::syntax_error(&statement, second as u64);
-            return self.refuse(&error);
+            self.fail(request.format, &error);
+            return Ok(());
         }
         let parts = sql::split(&request.text, self.scope.options);
         for (index, part) in parts.iter().enumerate() {
@@ -102,7 +104,8 @@ impl Session {
 
     /// Cuts a text into tokens, for what follows.
     pub(super) fn read(&mut self, text: &[u8], extract: bool) {
-        let system = self.scope.target.keyspace.as_deref().is_some_and(|name| is_system_schema(name.as_bytes()));
+        let system =
+            self.scope.target.keyspace.as_deref().is_some_and(|name| is_system_schema(name.as_bytes()));
         self.normalizer.read(text, self.scope.options, extract && !system);
     }
 
@@ -164,6 +167,11 @@ impl Session {
             Node::Session(command) => {
                 let command = Box::pin(self.session_command(command, request, parameters, world));
                 command.await?
+            }
+            Node::Show(planner::Show::Tables { route }) => {
+                let node = Node::Route((**route).clone());
+                let plan = Plan { node, ..plan.clone() };
+                Box::pin(self.run_on_shards(&plan, request, parameters, world)).await?
             }
             Node::Show(show) => Box::pin(self.show(show, request, world)).await?,
             _ => self.run_on_shards(plan, request, parameters, world).await?,
@@ -255,12 +263,7 @@ impl Session {
                 None => Protocol::Text,
             },
             tablet_type: self.scope.target.tablet_type,
-            keyspace: self
-                .scope
-                .target
-                .keyspace
-                .as_ref()
-                .filter(|name| !is_system_schema(name.as_bytes())),
+            keyspace: self.scope.target.keyspace.as_ref().filter(|name| !is_system_schema(name.as_bytes())),
             no_auto_value_on_zero: self.no_auto_value_on_zero,
             deadline: limits.query_timeout.map(|timeout| Instant::now() + timeout),
             memory: limits.query_memory,
@@ -272,7 +275,14 @@ impl Session {
             Ok(output) => output,
             Err(error) => return Ok(Err(error)),
         };
-        reply::send(&mut self.client, entry, output, status, request.more).await
+        if !self.cursor_wanted {
+            return reply::send(&mut self.client, entry, output, status, request.more).await;
+        }
+        let opened = cursor::open(&mut self.client, entry, output, status, limits.query_memory).await?;
+        Ok(opened.map(|(answered, cursor)| {
+            self.opened_cursor = cursor;
+            answered
+        }))
     }
 
     /// Keeps what a statement tells the session.
@@ -296,20 +306,12 @@ impl Session {
     pub(super) fn fail(&mut self, format: RowFormat, error: &SqlError) {
         self.registration.entry().end();
         self.state.row_count = -1;
-        self.state.warnings = vec![super::state::Warning {
-            level: "Error",
-            code: error.code(),
-            message: error.client_text(),
-        }];
+        self.state.warnings =
+            vec![super::state::Warning { level: "Error", code: error.code(), message: error.client_text() }];
         self.shared.metrics.query.failed(error.kind());
         self.series.of(format).failed(error.code());
         tracing::debug!(%error, id = self.state.id, "statement failed");
         self.client.write_error(error);
-    }
-
-    fn refuse(&mut self, error: &SqlError) -> Result<(), Closed> {
-        self.fail(RowFormat::Text, error);
-        Ok(())
     }
 
     /// Writes an OK with the session's status.

@@ -51,7 +51,7 @@ const WARNINGS_SIZE: usize = 256 << 10;
 
 /// A status that says whether another answer follows.
 pub(super) fn with_more(status: Status, more: bool) -> Status {
-    if more { status.with(Status::MORE_RESULTS_EXISTS) } else { status }
+    if more { status | Status::MORE_RESULTS } else { status }
 }
 
 /// Sends the answer of a plan. `status` is the session's; `more` says that another statement's answer
@@ -124,7 +124,8 @@ async fn send_forwarded(
                 if ok.last_insert_id != 0 {
                     answered.last_insert_id = ok.last_insert_id;
                 }
-                let ok = OkPacket { status: client_status(status, ok.status, more), session_state: b"", ..ok };
+                let ok =
+                    OkPacket { status: client_status(status, ok.status, more), session_state: b"", ..ok };
                 if is_end_of_rows {
                     client.write_end_of_rows(&ok);
                 } else {
@@ -162,7 +163,7 @@ async fn send_rows(
         let batch = interruptible(client, entry, rows.rows.next_batch()).await;
         match batch.map_err(Stop::Interrupted)? {
             Ok(Some(batch)) => {
-                for row in batch.iter() {
+                for row in &batch {
                     client.write_row(row);
                 }
                 answered.rows += batch.len() as u64;
@@ -178,12 +179,12 @@ async fn send_rows(
 
 /// The session's status with what the shard alone can know.
 fn client_status(session: Status, shard: Status, more: bool) -> Status {
-    let follows = shard.contains(Status::MORE_RESULTS_EXISTS) || more;
+    let follows = shard.contains(Status::MORE_RESULTS) || more;
     with_more(Status(session.0 | (shard.0 & PASSED_ON.0)), follows)
 }
 
 /// Writes definitions, with the keyspace's name instead of the shard's database.
-fn write_columns(
+pub(super) fn write_columns(
     client: &mut ClientConnection,
     run: &[u8],
     count: usize,
@@ -218,7 +219,7 @@ pub(super) fn rename_definitions(run: &[u8], schema: &SchemaName) -> Result<Byte
 }
 
 /// The shard's error, with the keyspace's name where the text names the shard's database.
-fn rename(error: &ErrPacket<'_>, schema: Option<&SchemaName>) -> SqlError {
+pub(super) fn rename(error: &ErrPacket<'_>, schema: Option<&SchemaName>) -> SqlError {
     let Some(schema) = schema else {
         return error.to_error();
     };
@@ -238,7 +239,7 @@ fn rename(error: &ErrPacket<'_>, schema: Option<&SchemaName>) -> SqlError {
 /// not the answer.
 async fn warnings(forward: &mut Forward<'_>) -> Vec<Warning> {
     match forward.collect(b"SHOW WARNINGS", WARNINGS_SIZE).await {
-        Ok(result) => result.rows.iter().filter_map(|row| Warning::from_row(row)).collect(),
+        Ok(result) => result.rows.iter().filter_map(|row| Warning::from_row(&row.0)).collect(),
         Err(error) => {
             tracing::debug!(%error, "the warnings of a shard could not be read");
             Vec::new()

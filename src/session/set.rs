@@ -117,7 +117,8 @@ impl Session {
         lease.run(&statement).await.map_err(|error| error.for_shard(&shard))?;
         let names: Vec<String> = part.read_back.iter().map(|name| format!("@@SESSION.{name}")).collect();
         let select = format!("SELECT {}", names.join(", "));
-        let result = lease.collect(select.as_bytes(), VALUE_SIZE).await.map_err(|error| error.for_shard(&shard))?;
+        let result =
+            lease.collect(select.as_bytes(), VALUE_SIZE).await.map_err(|error| error.for_shard(&shard))?;
         let values = row_values(&result)?;
         let changed = part.read_back.into_iter().zip(values);
         let all = self.settings.assignments().iter().cloned().chain(changed);
@@ -171,7 +172,9 @@ impl Session {
             SetValue::Default => text.extend_from_slice(b"DEFAULT"),
             SetValue::Word(None) => text.extend_from_slice(b"NULL"),
             // A number stays a number; anything else may be quoted (`SET sql_mode = ANSI`).
-            SetValue::Word(Some(word)) if word.parse::<f64>().is_ok() => text.extend_from_slice(word.as_bytes()),
+            SetValue::Word(Some(word)) if word.parse::<f64>().is_ok() => {
+                text.extend_from_slice(word.as_bytes());
+            }
             SetValue::Word(Some(word)) => literal::write_string(word.as_bytes(), escapes, &mut text),
             SetValue::Operand(operand) => {
                 let value = self.bindings(request, parameters).value(operand)?;
@@ -220,7 +223,8 @@ impl Session {
                 self.render(template, request, parameters, &mut select)?;
                 let mut lease = self.any_lease(&world.topology).await?;
                 let shard = lease.tablet().alias.to_string();
-                let result = lease.collect(&select, VALUE_SIZE).await.map_err(|error| error.for_shard(&shard))?;
+                let result =
+                    lease.collect(&select, VALUE_SIZE).await.map_err(|error| error.for_shard(&shard))?;
                 single_value(&result)
             }
         }
@@ -318,8 +322,8 @@ impl ServerPart {
         self.assignments = text.into_bytes();
         for name in &mut self.read_back {
             match name.as_str() {
-                "transaction_isolation" => *name = "tx_isolation".to_owned(),
-                "transaction_read_only" => *name = "tx_read_only".to_owned(),
+                "transaction_isolation" => "tx_isolation".clone_into(name),
+                "transaction_read_only" => "tx_read_only".clone_into(name),
                 _ => {}
             }
         }
@@ -383,7 +387,7 @@ fn row_values(result: &ResultSet) -> Result<Vec<String>> {
     let missing = || SqlError::bug("a server answered a SELECT of variables without a row");
     let row = result.rows.first().ok_or_else(missing)?;
     let mut values = Vec::new();
-    for (column, value) in result.columns.iter().zip(TextRow::new(row)) {
+    for (column, value) in result.columns.iter().zip(TextRow::new(&row.0)) {
         let column = column.map_err(SqlError::from)?;
         values.push(match value.map_err(SqlError::from)? {
             None => "NULL".to_owned(),
@@ -403,7 +407,7 @@ fn single_value(result: &ResultSet) -> Result<Value> {
     let missing = || SqlError::bug("a server answered a SELECT without a row");
     let row = result.rows.first().ok_or_else(missing)?;
     let column = result.columns.get(0).map_err(SqlError::from)?;
-    let value = TextRow::new(row).next().ok_or_else(missing)?.map_err(SqlError::from)?;
+    let value = TextRow::new(&row.0).next().ok_or_else(missing)?.map_err(SqlError::from)?;
     Ok(match value {
         None => Value::Null,
         Some(bytes) => from_text(ValueType::of(&column), bytes).map_err(SqlError::from)?,

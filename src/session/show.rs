@@ -8,7 +8,7 @@ use super::query::Request;
 use super::{Session, World};
 use crate::error::{Result, SqlError};
 use crate::frontend::Closed;
-use crate::planner::{Show, describe_json};
+use crate::planner::Show;
 use crate::protocol::response::OkPacket;
 use crate::topology::Address;
 use crate::vschema::Keyspace;
@@ -61,10 +61,11 @@ impl Session {
             }
             Show::Warnings { errors, count } => self.warnings(*errors, *count),
             Show::Processlist { full } => self.processlist(*full),
+            Show::Tables { .. } => return Err(SqlError::bug("SHOW TABLES is a shard's")),
             Show::Vexplain(plan) => {
                 let mut table = Table::text(&["JSON"]);
                 let statement = self.normalizer.statement(&request.text);
-                table.row([describe_json(plan, &statement, &world.vschema)]);
+                table.row([crate::planner::plan_json(plan, &statement, &world.vschema)]);
                 table
             }
         })
@@ -128,8 +129,9 @@ impl Session {
     }
 
     fn processlist(&self, full: bool) -> Table {
-        let mut table =
-            Table::text(&["Id", "User", "Host", "db", "Command", "Time", "State", "Info"]).integer(0).integer(5);
+        let mut table = Table::text(&["Id", "User", "Host", "db", "Command", "Time", "State", "Info"])
+            .integer(0)
+            .integer(5);
         for entry in self.shared.registry.list() {
             let view = entry.view();
             let info = view.info.map(|text| {
@@ -202,10 +204,10 @@ fn vindexes(world: &World) -> Table {
     for keyspace in world.vschema.keyspaces() {
         for vindex in keyspace.vindexes() {
             let source = world.vschema.source().keyspaces.get(&**keyspace.name());
-            let params = source.and_then(|source| source.vindexes.get(vindex.name())).map(params_text);
+            let params = source.and_then(|source| source.vindexes.get(&**vindex.name())).map(params_text);
             table.row([
                 keyspace.name().to_string(),
-                vindex.name().to_owned(),
+                vindex.name().to_string(),
                 vindex.type_name().to_owned(),
                 params.unwrap_or_default(),
                 keyspace.owner(vindex.name()).map(ToString::to_string).unwrap_or_default(),
@@ -223,10 +225,10 @@ fn table_vindexes(world: &World, keyspace: &Arc<str>, name: &Arc<str>) -> Result
     let source = world.vschema.source().keyspaces.get(&**keyspace);
     for column_vindex in &known.column_vindexes {
         let vindex = &column_vindex.vindex;
-        let params = source.and_then(|source| source.vindexes.get(vindex.name())).map(params_text);
+        let params = source.and_then(|source| source.vindexes.get(&**vindex.name())).map(params_text);
         table.row([
             column_vindex.columns.iter().map(|column| &**column).collect::<Vec<_>>().join(", "),
-            vindex.name().to_owned(),
+            vindex.name().to_string(),
             vindex.type_name().to_owned(),
             params.unwrap_or_default(),
             owner.owner(vindex.name()).map(ToString::to_string).unwrap_or_default(),

@@ -9,39 +9,39 @@ use crate::value::Value;
 
 /// A warning, error or note that `SHOW WARNINGS` shows.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Warning {
+pub(super) struct Warning {
     /// `Note`, `Warning` or `Error`.
-    pub level: &'static str,
+    pub(super) level: &'static str,
     /// MySQL's error number, or one of the gate's own (301).
-    pub code: u16,
+    pub(super) code: u16,
     /// The text.
-    pub message: String,
+    pub(super) message: String,
 }
 
 /// The values that the gate itself keeps for a session. What servers must know too (charset,
 /// sql_mode, time zone, …) travels as settings of their connections instead.
 #[derive(Debug, Clone)]
-pub struct SessionState {
+pub(super) struct SessionState {
     /// The connection id that the client knows.
-    pub id: u32,
+    pub(super) id: u32,
     /// What USE selected.
-    pub target: Target,
+    pub(super) target: Target,
     /// The target as text, for `DATABASE()`.
-    pub target_text: Option<String>,
+    pub(super) target_text: Option<String>,
     /// `autocommit`.
-    pub autocommit: bool,
+    pub(super) autocommit: bool,
     /// `LAST_INSERT_ID()`.
-    pub last_insert_id: u64,
+    pub(super) last_insert_id: u64,
     /// `ROW_COUNT()`: −1 after a statement that returned rows or failed.
-    pub row_count: i64,
+    pub(super) row_count: i64,
     /// `FOUND_ROWS()`.
-    pub found_rows: u64,
+    pub(super) found_rows: u64,
     /// The warnings of the last statement.
-    pub warnings: Vec<Warning>,
+    pub(super) warnings: Vec<Warning>,
     /// User variables by lower-case name.
-    pub user_variables: BTreeMap<Box<str>, Value>,
+    pub(super) user_variables: BTreeMap<Box<str>, Value>,
     /// System variables that the gate owns and that this session changed, by lower-case name.
-    pub gate_variables: BTreeMap<&'static str, Value>,
+    pub(super) gate_variables: BTreeMap<&'static str, Value>,
 }
 
 /// The system variables that the gate keeps for itself, with the value of a fresh session.
@@ -68,7 +68,7 @@ enum Fresh {
 
 impl Warning {
     /// Reads a row of a server's SHOW WARNINGS: level, code, message.
-    pub fn from_row(row: &[u8]) -> Option<Self> {
+    pub(super) fn from_row(row: &[u8]) -> Option<Self> {
         let mut values = TextRow::new(row);
         let mut next = || values.next()?.ok()?;
         let level = match next()? {
@@ -85,7 +85,7 @@ impl Warning {
 
 impl SessionState {
     /// A session that has just logged in.
-    pub fn new(id: u32) -> Self {
+    pub(super) fn new(id: u32) -> Self {
         Self {
             id,
             target: Target::NONE,
@@ -101,7 +101,7 @@ impl SessionState {
     }
 
     /// Back to the state after login, as COM_RESET_CONNECTION does: the selected target stays.
-    pub fn reset(&mut self) {
+    pub(super) fn reset(&mut self) {
         let fresh = Self::new(self.id);
         let old = std::mem::replace(self, fresh);
         self.target = old.target;
@@ -109,14 +109,14 @@ impl SessionState {
     }
 
     /// Selects a target.
-    pub fn select(&mut self, target: Target) {
+    pub(super) fn select(&mut self, target: Target) {
         let text = target.to_string();
         self.target_text = Some(text).filter(|text| !text.is_empty());
         self.target = target;
     }
 
     /// The canonical name of a variable that the gate owns.
-    pub fn gate_variable(name: &str) -> Option<&'static str> {
+    pub(super) fn gate_variable(name: &str) -> Option<&'static str> {
         GATE_VARIABLES.iter().map(|(known, _)| *known).find(|known| *known == name)
     }
 }

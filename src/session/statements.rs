@@ -3,34 +3,37 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 
 use crate::planner::Plan;
 use crate::protocol::command::LAST_PREPARED;
 use crate::protocol::statement::ParameterType;
 
+use super::cursor::Cursor;
 use super::plan_cache::Scope;
 
 /// One prepared statement of one client.
 #[derive(Debug)]
-pub struct PreparedStatement {
+pub(super) struct PreparedStatement {
     /// The client's text.
-    pub text: Bytes,
+    pub(super) text: Bytes,
     /// How many `?` it has.
-    pub params: u16,
+    pub(super) params: u16,
     /// The plan, and the scope that it was made in: another scope needs another plan.
-    pub plan: (Scope, Arc<Plan>),
+    pub(super) plan: (Scope, Arc<Plan>),
     /// Parameter types of the last EXECUTE that sent them; later ones may leave them out.
-    pub types: Vec<ParameterType>,
+    pub(super) types: Vec<ParameterType>,
     /// Values that came piecewise (COM_STMT_SEND_LONG_DATA), by parameter; used up by EXECUTE.
-    pub long_data: HashMap<u16, Vec<u8>>,
+    pub(super) long_data: Vec<Option<BytesMut>>,
     /// An error of SEND_LONG_DATA, which has no answer of its own: EXECUTE reports it.
-    pub long_data_overflow: bool,
+    pub(super) long_data_overflow: bool,
+    /// The rows that wait for FETCH.
+    pub(super) cursor: Option<Cursor>,
 }
 
 /// The prepared statements of one client, by id.
 #[derive(Debug, Default)]
-pub struct PreparedStatements {
+pub(super) struct PreparedStatements {
     statements: HashMap<u32, PreparedStatement>,
     next: u32,
     last: Option<u32>,
@@ -40,7 +43,7 @@ pub struct PreparedStatements {
 
 impl PreparedStatements {
     /// Keeps a statement and gives it an id.
-    pub fn insert(&mut self, statement: PreparedStatement) -> u32 {
+    pub(super) fn insert(&mut self, statement: PreparedStatement) -> u32 {
         let id = loop {
             self.next = self.next.wrapping_add(1);
             // 0 means "no statement" to Connector/J; the highest id means "the last one" to MariaDB's.
@@ -54,31 +57,31 @@ impl PreparedStatements {
     }
 
     /// A PREPARE failed: "the last prepared statement" is none.
-    pub fn forget_last(&mut self) {
+    pub(super) fn forget_last(&mut self) {
         self.last = None;
     }
 
     /// The statement of an id.
-    pub fn get_mut(&mut self, id: u32) -> Option<&mut PreparedStatement> {
+    pub(super) fn get_mut(&mut self, id: u32) -> Option<&mut PreparedStatement> {
         let id = self.resolve(id)?;
         self.statements.get_mut(&id)
     }
 
     /// Forgets a statement; unknown ids are ignored, as MySQL does.
-    pub fn close(&mut self, id: u32) {
+    pub(super) fn close(&mut self, id: u32) {
         if let Some(id) = self.resolve(id) {
             self.statements.remove(&id);
         }
     }
 
     /// Forgets all: RESET_CONNECTION and CHANGE_USER.
-    pub fn clear(&mut self) {
+    pub(super) fn clear(&mut self) {
         self.statements.clear();
         self.last = None;
     }
 
     /// How many there are.
-    pub fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.statements.len()
     }
 

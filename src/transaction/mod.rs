@@ -294,6 +294,24 @@ impl ShardTransactions {
         }
     }
 
+    /// `SET` inside a transaction: the connections of the shards that have joined get the new settings,
+    /// too. They are made clean when the transaction gives them back.
+    ///
+    /// # Errors
+    /// A shard that refuses them, or a lost connection.
+    pub async fn carry(&mut self, settings: &Arc<Settings>) -> Result<()> {
+        if settings.is_baseline() {
+            return Ok(());
+        }
+        for pin in &mut self.pins {
+            pin.lease.taint();
+            if let Err(error) = pin.lease.run(settings.statement()).await {
+                return Err(pin.failed(error));
+            }
+        }
+        Ok(())
+    }
+
     /// To be called after each statement, once its streams are gone: ends the transaction everywhere
     /// where a shard has ended it (deadlock), and fails it where a connection was lost.
     ///
