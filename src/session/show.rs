@@ -65,7 +65,7 @@ impl Session {
             Show::Vexplain(plan) => {
                 let mut table = Table::text(&["JSON"]);
                 let statement = self.normalizer.statement(&request.text);
-                table.row([crate::planner::plan_json(plan, &statement, &world.vschema)]);
+                table.row([crate::planner::describe_json(plan, &statement, &world.vschema)]);
                 table
             }
         })
