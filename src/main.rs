@@ -2,7 +2,9 @@
 //!
 //! Wrong use exits 2 with one clear line, a failure at run time exits 1, SIGINT and SIGTERM exit 0.
 
-use std::path::PathBuf;
+use std::collections::BTreeMap;
+use std::io::{BufRead, Write};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -11,11 +13,14 @@ use clap::{Parser, Subcommand};
 
 use shardgate::config::{Config, Log};
 use shardgate::dev::{self, Cluster};
+use shardgate::key::TabletType;
 use shardgate::metrics::Metrics;
+use shardgate::planner::{PlanContext, plan_line};
 use shardgate::server::persona::Persona;
 use shardgate::server::signals::Signals;
 use shardgate::server::{logging, settings};
 use shardgate::topology::watch::Topology;
+use shardgate::vschema::VSchema;
 
 /// A sharding-aware MySQL proxy.
 #[derive(Debug, Parser)]
@@ -31,6 +36,8 @@ enum Job {
     Dev(DevArguments),
     /// The gate, over servers that run elsewhere.
     Serve(ServeArguments),
+    /// The plans of statements, one JSON line each; no server needed.
+    Plan(PlanArguments),
 }
 
 #[derive(Debug, clap::Args)]
@@ -55,6 +62,21 @@ struct ServeArguments {
     sample: bool,
 }
 
+/// Reads statements from standard input, one a line; a newline inside a statement is written \\n.
+#[derive(Debug, clap::Args)]
+struct PlanArguments {
+    /// The VSchema: {"keyspaces": {…}, "routing_rules": …} (JSON).
+    #[arg(long, env = "SHARDGATE_VSCHEMA_FILE", value_name = "FILE")]
+    vschema_file: PathBuf,
+    /// A JSON object from keyspace to SQL file. Checked only: plans of this version do not depend on
+    /// column types.
+    #[arg(long, env = "SHARDGATE_SCHEMA_FILE", value_name = "FILE")]
+    schema_file: Option<PathBuf>,
+    /// The selected keyspace.
+    #[arg(long, env = "SHARDGATE_KEYSPACE", value_name = "KEYSPACE")]
+    keyspace: Option<String>,
+}
+
 /// Why the program ends early.
 enum Failure {
     /// The user asked for something that cannot be: exit 2.
@@ -71,6 +93,7 @@ fn main() -> ExitCode {
     let result = match arguments.job {
         Job::Dev(arguments) => run_dev(arguments),
         Job::Serve(arguments) => run_serve(&arguments),
+        Job::Plan(arguments) => run_plan(&arguments),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -149,6 +172,65 @@ async fn serve(_config: Config, mut signals: Signals) -> Result<(), Failure> {
     Ok(())
 }
 
+fn run_plan(arguments: &PlanArguments) -> Result<(), Failure> {
+    let failed =
+        |path: &Path, error: &dyn std::fmt::Display| Failure::Run(format!("{}: {error}", path.display()));
+    let read = |path: &Path| std::fs::read_to_string(path).map_err(|error| failed(path, &error));
+    let path = &arguments.vschema_file;
+    let vschema = VSchema::from_json(&read(path)?, 1).map_err(|error| failed(path, &error))?;
+    if let Some(path) = &arguments.schema_file {
+        let files: BTreeMap<String, PathBuf> =
+            serde_json::from_str(&read(path)?).map_err(|error| failed(path, &error))?;
+        for (keyspace, file) in files {
+            if vschema.keyspace(&keyspace).is_none() {
+                return Err(failed(path, &format!("there is no keyspace {keyspace} in the VSchema")));
+            }
+            read(&path.parent().unwrap_or(Path::new(".")).join(file))?;
+        }
+    }
+    if let Some(name) = arguments.keyspace.as_deref().filter(|name| vschema.keyspace(name).is_none()) {
+        return Err(Failure::Use(format!("--keyspace {name}: there is no such keyspace in the VSchema")));
+    }
+    let context = PlanContext {
+        vschema: &vschema,
+        keyspace: arguments.keyspace.as_deref(),
+        tablet_type: TabletType::Primary,
+        destination: None,
+    };
+    let mut out = std::io::stdout().lock();
+    for line in std::io::stdin().lock().lines() {
+        let line = line.map_err(|error| Failure::Run(format!("standard input: {error}")))?;
+        if line.trim().is_empty() {
+            continue;
+        }
+        if writeln!(out, "{}", plan_line(&with_newlines(&line), &context)).is_err() {
+            // Nobody reads on: what is missing was not wanted.
+            return Ok(());
+        }
+    }
+    Ok(())
+}
+
+/// A backslash and an n stand for a newline, unless the backslash is itself behind a backslash.
+fn with_newlines(line: &str) -> String {
+    let mut text = String::with_capacity(line.len());
+    let mut chars = line.chars();
+    while let Some(char) = chars.next() {
+        match (char, chars.clone().next()) {
+            ('\\', Some('n')) => {
+                chars.next();
+                text.push('\n');
+            }
+            ('\\', Some(next)) => {
+                chars.next();
+                text.extend([char, next]);
+            }
+            _ => text.push(char),
+        }
+    }
+    text
+}
+
 /// Everything that a start reads, without starting anything.
 fn check(config: &Config) -> Result<(), String> {
     let metrics = Metrics::new().map_err(|error| error.to_string())?;
@@ -166,4 +248,21 @@ fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
         .thread_name("shardgate")
         .build()
         .map_err(|error| Failure::Run(format!("the runtime cannot be built: {error}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn newlines_are_written_as_backslash_and_n() {
+        assert_eq!(with_newlines(r"select 1\nfrom t"), "select 1\nfrom t");
+        assert_eq!(with_newlines(r"select 'C:\\new', 'it\'s'\"), r"select 'C:\\new', 'it\'s'\");
+    }
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        use clap::CommandFactory;
+        Arguments::command().debug_assert();
+    }
 }
