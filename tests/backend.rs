@@ -483,6 +483,12 @@ async fn unpredicted_state_is_found(gate: &Gate) {
         drop(lease);
         gate.settled().await;
     }
+    let mut lease = gate.lease().await;
+    lease.send_prelude(b"SET @x = 6");
+    lease.run(b"SELECT 1").await.unwrap();
+    assert!(!lease.is_clean(), "a prelude is no exception");
+    drop(lease);
+    gate.settled().await;
     let mut held = Vec::new();
     for _ in 0..4 {
         let mut lease = gate.lease().await;

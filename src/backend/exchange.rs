@@ -72,6 +72,8 @@ pub(super) struct Owed {
     is_first: bool,
     /// The answer to a prelude: nobody sees it unless it is an error.
     pub(super) swallow: bool,
+    /// The command changes the session's state, and what it changes is kept in the settings.
+    pub(super) changes_settings: bool,
     /// The next packets are definitions; how far they have been walked.
     gathered: Option<Gathered>,
     /// A row is being lent out in pieces.
@@ -125,6 +127,7 @@ impl Owed {
             next_seq: seq,
             is_first: true,
             swallow: false,
+            changes_settings: false,
             gathered: None,
             piece: None,
         }
@@ -416,7 +419,7 @@ impl Connection {
     /// Keeps the status, and whether the session has changed in a way that nobody predicted.
     fn note(&mut self, status: Status, changed: bool) {
         self.status = status;
-        let expected = self.owed.front().is_some_and(|owed| owed.swallow);
+        let expected = self.owed.front().is_some_and(|owed| owed.changes_settings);
         if changed && !expected {
             self.taint();
         }

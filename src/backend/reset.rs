@@ -92,7 +92,7 @@ impl Connection {
             return Ok(Adopted::Reset);
         }
         if settings.is_accepted() {
-            self.send_prelude(settings.statement());
+            self.send_settings(settings.statement());
         } else {
             if let Err(error) = self.run(settings.statement()).await {
                 // One list of assignments may have been applied in part.
@@ -162,7 +162,7 @@ impl Connection {
 
     fn append_reset(&mut self) {
         self.send_reset();
-        self.send_prelude(BASELINE);
+        self.send_settings(BASELINE);
         self.statements.clear();
     }
 }

@@ -133,7 +133,13 @@ impl Connection {
     /// Appends COM_RESET_CONNECTION; its answer is swallowed.
     pub(super) fn send_reset(&mut self) {
         self.send_packet(ResponseKind::Results, &[COM_RESET_CONNECTION]);
-        self.swallow_last();
+        self.swallow_settings();
+    }
+
+    /// As [`Connection::send_prelude`], for a `SET` whose effect is written down in the settings.
+    pub(super) fn send_settings(&mut self, sql: &[u8]) {
+        self.send_query(sql);
+        self.swallow_settings();
     }
 
     /// Whether the last event ended its response. If it did not, more results follow.
@@ -195,6 +201,13 @@ impl Connection {
             self.received_before = self.inbox.received();
             self.sent_any = false;
             self.response_done = false;
+        }
+    }
+
+    fn swallow_settings(&mut self) {
+        self.swallow_last();
+        if let Some(last) = self.owed.back_mut() {
+            last.changes_settings = true;
         }
     }
 
