@@ -29,6 +29,7 @@ pub(super) fn plan(planner: &Planner<'_>) -> Result<Plan> {
         _ => {}
     }
     let keyspace = keyspace(planner)?;
+    check_names(planner, &keyspace)?;
     qualifiers::replace(planner, &keyspace, &mut edits)?;
     let sharded = planner.is_sharded(&keyspace);
     if sharded {
@@ -55,6 +56,22 @@ pub(super) fn plan(planner: &Planner<'_>) -> Result<Plan> {
     let routing = if sharded { Routing::Scatter } else { Routing::Unsharded };
     let route = planner.route(Some(keyspace), routing, &edits);
     Ok(planner.plan(StatementKind::Ddl, Node::Modify(route), Vec::new()))
+}
+
+/// A list of tables must name one keyspace: in a statement for another than the selected keyspace
+/// every table has a qualifier.
+fn check_names(planner: &Planner<'_>, keyspace: &str) -> Result<()> {
+    let statement = &planner.statement;
+    let lists = ["drop", "rename"].iter().any(|word| statement.is_word(0, word));
+    if planner.keyspace() == Some(keyspace) || !lists {
+        return Ok(());
+    }
+    let commas = statement.tokens.iter().filter(|token| token.kind == TokenKind::Comma).count();
+    let each = if statement.is_word(0, "rename") { 2 } else { 1 };
+    if qualifiers::find(planner).len() < (commas + 1) * each {
+        return Err(SqlError::unsupported("statements over tables of several keyspaces"));
+    }
+    Ok(())
 }
 
 /// What is created, changed or dropped: the first word that says so, lower case.

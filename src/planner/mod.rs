@@ -91,11 +91,13 @@ fn plan_here(statement: &Statement<'_>, context: &PlanContext<'_>) -> Result<Pla
     if statement.tokens.is_empty() {
         return Err(SqlError::empty_query());
     }
-    if let Some(unknown) = statement.tokens.iter().find(|token| token.kind == TokenKind::Unknown) {
+    let kind = classify(statement.text, statement.tokens);
+    let unknown = statement.tokens.iter().find(|token| token.kind == TokenKind::Unknown);
+    // A target has a grammar of its own: `USE keyspace[40-80]`.
+    if let Some(unknown) = unknown.filter(|_| kind != StatementKind::Use) {
         return Err(syntax_error(statement, u64::from(unknown.start)));
     }
     let planner = Planner::new(*statement, context);
-    let kind = classify(statement.text, statement.tokens);
     match kind {
         StatementKind::Begin | StatementKind::Commit | StatementKind::Rollback | StatementKind::Savepoint => {
             transaction::plan(&planner, kind)

@@ -32,6 +32,9 @@ pub(super) fn plan(planner: &Planner<'_>, kind: StatementKind) -> Result<Plan> {
         let node = Node::Route(planner.route(Some(keyspace), Routing::Unsharded, &edits));
         return Ok(planner.plan(kind, node, Vec::new()));
     }
+    if planner.statement.is_word(0, "table") {
+        return Err(SqlError::unsupported("TABLE on sharded keyspace"));
+    }
     let tree = parse(&planner.statement)?;
     let ast::Statement::Query(query) = &tree else {
         return Err(SqlError::unsupported("this kind of query"));

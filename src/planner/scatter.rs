@@ -149,8 +149,12 @@ impl Scatter<'_> {
                 _ => None,
             })
             .collect();
+        // A wildcard over a derived table shows only what that lets through.
+        let direct = self.analysis.uses.iter().any(|own| {
+            self.analysis.roots.contains(&own.block) && own.table.sharded && !own.table.is_reference()
+        });
         let all = self.select.projection.iter().any(|item| matches!(item, ast::SelectItem::Wildcard(_)));
-        all || self.contain_primary(&columns)
+        (all && direct) || self.contain_primary(&columns)
     }
 
     /// Rows that no shard shares with another.
@@ -168,7 +172,10 @@ impl Scatter<'_> {
                         "DISTINCT with ORDER BY of another expression over several shards",
                     ));
                 }
-                None => Column::Added(self.add_run(run)),
+                None => {
+                    self.check_aliases(run)?;
+                    Column::Added(self.add_run(run))
+                }
             };
             order.push((column, descending));
         }
@@ -197,6 +204,21 @@ impl Scatter<'_> {
             node = Node::Limit { input: Box::new(node), count, offset };
         }
         Ok(self.truncate(node))
+    }
+
+    /// In ORDER BY a name may mean an alias; in the select list, where the expression is appended, it
+    /// means a column.
+    fn check_aliases(&self, run: Run) -> Result<()> {
+        let statement = &self.planner.statement;
+        let is_alias = |name: &str| {
+            (0..self.clauses.items.len())
+                .any(|item| self.alias(item).is_some_and(|alias| alias.eq_ignore_ascii_case(name)))
+        };
+        let mut tokens = statement.tokens.get(run.0..run.1).unwrap_or_default().iter();
+        if tokens.any(|token| token.identifier(statement.text).is_some_and(|name| is_alias(&name))) {
+            return Err(SqlError::unsupported("ORDER BY an expression over an alias over several shards"));
+        }
+        Ok(())
     }
 
     /// DISTINCT is found by neighbours: every column takes part in the order.

@@ -92,6 +92,8 @@ pub(super) struct Builder<'a, 'q> {
     planner: &'a Planner<'a>,
     pub(super) analysis: Analysis,
     ctes: Vec<Cte<'q>>,
+    /// The recursive expressions that are being read.
+    recursing: Vec<String>,
 }
 
 /// Where a query stands.
@@ -106,7 +108,7 @@ enum Place {
 
 impl<'a, 'q> Builder<'a, 'q> {
     pub(super) fn new(planner: &'a Planner<'a>) -> Self {
-        Self { planner, analysis: Analysis::default(), ctes: Vec::new() }
+        Self { planner, analysis: Analysis::default(), ctes: Vec::new(), recursing: Vec::new() }
     }
 
     /// The statement's own query.
@@ -428,6 +430,10 @@ impl<'a, 'q> Builder<'a, 'q> {
         };
         let known_as = alias.map_or_else(|| own.value.clone(), |alias| alias.name.value.clone());
         if qualifier.is_none() {
+            if self.recursing.contains(&own.value) {
+                self.add_source(block, known_as, None, SourceKind::Unknown);
+                return Ok(());
+            }
             if let Some(cte) = self.ctes.iter().rev().find(|cte| cte.name == own.value).cloned() {
                 return self.cte(&cte, known_as, block, nullable);
             }
@@ -460,15 +466,15 @@ impl<'a, 'q> Builder<'a, 'q> {
         // Inside itself, and inside those before it, a name does not mean this expression.
         let position = self.ctes.iter().position(|known| std::ptr::eq(known.query, cte.query)).unwrap_or(0);
         let hidden = self.ctes.split_off(position);
-        let outcome = self.derived(cte.query, known_as, cte.renames, block, Place::Derived(block, nullable));
-        self.ctes.extend(hidden);
-        match outcome {
-            // The recursive reference resolves to nothing: it is the expression itself.
-            Err(error) if cte.recursive => {
-                Err(SqlError::unsupported("WITH RECURSIVE on sharded keyspace").caused_by(error))
-            }
-            other => other,
+        if cte.recursive {
+            self.recursing.push(cte.name.clone());
         }
+        let outcome = self.derived(cte.query, known_as, cte.renames, block, Place::Derived(block, nullable));
+        if cte.recursive {
+            self.recursing.pop();
+        }
+        self.ctes.extend(hidden);
+        outcome
     }
 
     fn conditions(

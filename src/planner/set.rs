@@ -17,7 +17,10 @@ pub(super) fn plan(planner: &Planner<'_>) -> Result<Plan> {
         (&["statement"], "SET STATEMENT"),
     ] {
         let mut ahead = cursor;
-        if ahead.eat(words) && !matches!(ahead.kind(), Some(TokenKind::Equal | TokenKind::Assign)) {
+        if ahead.eat(words)
+            && (construct == "SET PASSWORD"
+                || !matches!(ahead.kind(), Some(TokenKind::Equal | TokenKind::Assign)))
+        {
             return Err(SqlError::unsupported(construct));
         }
     }

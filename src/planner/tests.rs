@@ -113,3 +113,110 @@ fn golden() {
     }
     assert!(changed.is_empty(), "plans changed (UPDATE_GOLDEN=1 rewrites them):\n{}", changed.join("\n"));
 }
+
+/// How far the planner agrees with Vitess's own planner cases, where they are at hand: a case counts
+/// when its outcome and the kinds of its destinations are the same. The numbers stand in
+/// `testdata/plans/scoreboard.txt` and must not get worse.
+#[test]
+fn scoreboard() {
+    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/corpus/plans");
+    let corpus = std::env::var_os("PLAN_CORPUS").map_or(corpus, PathBuf::from);
+    let Ok(cases) = std::fs::read_to_string(corpus.join("plans.jsonl")) else { return };
+    let mut score = [0_usize; 4];
+    let mut misses = String::new();
+    let mut vschemas = std::collections::HashMap::new();
+    for case in cases.lines() {
+        let case: serde_json::Value = serde_json::from_str(case).expect("a case");
+        let text = |key: &str| case[key].as_str().unwrap_or_default().to_owned();
+        let setting = |key: &str| case["settings"][key].as_str().unwrap_or_default().to_owned();
+        let vschema = vschemas.entry(setting("vschema")).or_insert_with(|| {
+            let file = corpus.join("shared/vschemas").join(setting("vschema"));
+            std::fs::read_to_string(file).ok().and_then(|text| VSchema::from_json(&text, 1).ok())
+        });
+        let Some(vschema) = vschema else { continue };
+        let keyspace = Some(setting("default_keyspace")).filter(|name| !name.is_empty());
+        let context = PlanContext {
+            vschema,
+            keyspace: keyspace.as_deref(),
+            tablet_type: TabletType::Primary,
+            destination: None,
+        };
+        let query = text("query");
+        let mut normalizer = Normalizer::new();
+        normalizer.read(query.as_bytes(), LexOptions::default(), true);
+        let planned = plan(&normalizer.statement(query.as_bytes()), &context);
+        let wanted_plan = text("outcome") == "plan";
+        score[0] += 1;
+        match planned {
+            Ok(plan) if wanted_plan => {
+                let got = destination_class(&plan);
+                let wanted: Vec<String> = case["destination_class"]
+                    .as_array()
+                    .map(|all| all.iter().filter_map(|own| own.as_str().map(str::to_owned)).collect())
+                    .unwrap_or_default();
+                if wanted == [got.clone()] {
+                    score[1] += 1;
+                } else {
+                    let _ = writeln!(misses, "other {} {query}: {got} not {wanted:?}", text("id"));
+                }
+            }
+            Ok(_) => {
+                score[3] += 1;
+                let _ = writeln!(misses, "answered {} {query}: {}", text("id"), text("error"));
+            }
+            Err(_) if !wanted_plan => score[1] += 1,
+            Err(error) => {
+                score[2] += 1;
+                let _ = writeln!(misses, "refused {} {query}: {}", text("id"), error.client_text());
+            }
+        }
+    }
+    if let Some(file) = std::env::var_os("PLAN_MISSES") {
+        std::fs::write(file, misses).expect("writable");
+    }
+    let [cases, same, refused, answered] = score;
+    let board = format!(
+        "cases {cases}\nsame destination or refusal {same}\nrefused here only {refused}\nanswered here only {answered}\n"
+    );
+    let path = testdata("plans").join("scoreboard.txt");
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        std::fs::write(&path, &board).expect("writable");
+    }
+    let before = std::fs::read_to_string(&path).unwrap_or_default();
+    let best =
+        before.lines().nth(1).and_then(|line| line.rsplit(' ').next()).and_then(|number| number.parse().ok());
+    assert!(
+        best.is_none_or(|best: usize| same >= best),
+        "fewer plans agree than before:\n{before}now:\n{board}"
+    );
+}
+
+/// The words of the corpus for where a plan goes.
+fn destination_class(plan: &Plan) -> String {
+    let of = |routing: &Routing| match routing {
+        Routing::Unsharded => "unsharded",
+        Routing::EqualUnique(_) => "one_shard",
+        Routing::Scatter => "scatter",
+        Routing::AnyShard => "reference",
+        Routing::ByDestination(_) => "by_destination",
+        Routing::None => "none",
+        _ => "some_shards",
+    };
+    fn route(node: &Node) -> Option<&Routing> {
+        match node {
+            Node::Route(route) | Node::Modify(route) => Some(&route.routing),
+            Node::Limit { input, .. }
+            | Node::Sort { input, .. }
+            | Node::Distinct { input, .. }
+            | Node::Truncate { input, .. } => route(input),
+            Node::Aggregate(aggregate) => route(&aggregate.input),
+            _ => None,
+        }
+    }
+    match &plan.node {
+        Node::Insert(insert) if insert.sharding.is_some() => "sharded_insert".to_owned(),
+        Node::Insert(_) | Node::NextValues { .. } => "unsharded".to_owned(),
+        Node::Modify(_) if plan.kind == StatementKind::Ddl => "send:DDL".to_owned(),
+        node => route(node).map_or("no_shard", of).to_owned(),
+    }
+}

@@ -176,6 +176,23 @@ fn ends_operand(text: &[u8], token: &Token) -> bool {
     }
 }
 
+/// The commas between the tables of `UPDATE a, b SET …`, which sqlparser does not know.
+fn joins_updated_tables(statement: &Statement<'_>, index: usize) -> bool {
+    if !statement.is_word(0, "update") {
+        return false;
+    }
+    let mut depth = 0_usize;
+    for (before, token) in statement.tokens.iter().enumerate().take(index) {
+        match token.kind {
+            TokenKind::LeftParen => depth += 1,
+            TokenKind::RightParen => depth = depth.saturating_sub(1),
+            TokenKind::Word if statement.is_word(before, "set") => return false,
+            _ => {}
+        }
+    }
+    depth == 0
+}
+
 fn keyword(text: &str, keyword: Keyword) -> out::Token {
     out::Token::Word(out::Word { value: text.to_owned(), quote_style: None, keyword })
 }
@@ -198,6 +215,7 @@ fn convert_token(statement: &Statement<'_>, index: usize, token: &Token) -> out:
         TokenKind::Param => T::Placeholder("?".to_owned()),
         TokenKind::LeftParen => T::LParen,
         TokenKind::RightParen => T::RParen,
+        TokenKind::Comma if joins_updated_tables(statement, index) => keyword("JOIN", Keyword::JOIN),
         TokenKind::Comma => T::Comma,
         TokenKind::Semicolon => T::SemiColon,
         TokenKind::Dot => T::Period,
