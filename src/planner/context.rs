@@ -6,7 +6,7 @@ use super::{Node, Plan, Route, Routing, StatementKind};
 use crate::error::{Result, SqlError};
 use crate::key::{Destination, TabletType};
 use crate::sql::{Edits, Operand, Statement, Template, Token, TokenKind, literal, syntax_error};
-use crate::vschema::{Table, VSchema};
+use crate::vschema::{ForeignKeyMode, Table, VSchema};
 
 /// Where a statement is planned: the VSchema and the session's target.
 #[derive(Debug, Clone, Copy)]
@@ -75,6 +75,15 @@ impl<'a> Planner<'a> {
 
     pub(super) fn is_sharded(&self, keyspace: &str) -> bool {
         self.vschema().keyspace(keyspace).is_some_and(crate::vschema::Keyspace::is_sharded)
+    }
+
+    /// Refuses changes of a sharded keyspace whose foreign keys the gate would have to look after.
+    pub(super) fn check_foreign_keys(&self, keyspace: &str) -> Result<()> {
+        let mode = self.vschema().keyspace(keyspace).map(crate::vschema::Keyspace::foreign_key_mode);
+        if mode == Some(ForeignKeyMode::Managed) && self.is_sharded(keyspace) {
+            return Err(SqlError::unsupported("changes in a keyspace with foreign_key_mode managed"));
+        }
+        Ok(())
     }
 
     /// The table that a name means to this session.

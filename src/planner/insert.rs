@@ -54,6 +54,7 @@ pub(super) fn plan(planner: &Planner<'_>, kind: StatementKind) -> Result<Plan> {
     let parts = Parts::read(planner)?;
     let tables = vec![parts.table.full_name().to_string()];
     let keyspace = parts.table.keyspace.clone();
+    planner.check_foreign_keys(&keyspace)?;
     qualifiers::replace(planner, &keyspace, &mut edits)?;
     if let Some(renamed) = renamed(planner, &parts) {
         edits.replace(parts.table_token.start..parts.table_token.end, vec![renamed]);

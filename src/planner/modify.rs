@@ -133,6 +133,7 @@ fn node(planner: &Planner<'_>, change: &Change<'_>, analysis: &Analysis, mut edi
     let verdict = predicate::decide(planner, analysis)?;
     qualifiers::replace_all(planner, &mut edits);
     if let Some(keyspace) = verdict.keyspace() {
+        planner.check_foreign_keys(keyspace)?;
         if analysis.uses.iter().any(|own| own.table.keyspace != *keyspace) {
             return Err(SqlError::unsupported("DML on reference table with join"));
         }

@@ -140,10 +140,7 @@ pub(super) fn plainly_unsharded(planner: &Planner<'_>) -> Option<Arc<str>> {
         return None;
     }
     let own = qualifiers::find(planner).iter().all(|(_, qualifier)| **qualifier == **keyspace.name());
-    let statement = &planner.statement;
-    let system = statement.tokens.windows(2).any(|pair| {
-        pair[1].kind == TokenKind::Dot && crate::sql::is_system_schema(pair[0].text(statement.text))
-    });
+    let system = super::vitess::reads_system_schema(&planner.statement);
     (own && !system).then(|| keyspace.name().clone())
 }
 

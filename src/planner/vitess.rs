@@ -7,7 +7,7 @@ use serde_json::{Map, Value as Json, json};
 
 use super::describe::{destination_text, function, group_by, operand, render, sort_keys};
 use super::{Insert, Node, Plan, PlanContext, Route, Routing, Show, StatementKind, plan};
-use crate::sql::{LexOptions, Normalizer, Operand, Statement};
+use crate::sql::{LexOptions, Normalizer, Operand, Statement, TokenKind};
 use crate::vschema::VSchema;
 
 /// Plans one statement and gives the line that `shardgate plan` prints: `{"Original": …, "Plan": …}`
@@ -209,7 +209,9 @@ impl Writer<'_> {
             return self.send("Send", route);
         }
         let mut json = operator(name);
-        json.insert("Variant".into(), variant(&route.routing).into());
+        let system = self.tables.is_empty() && reads_system_schema(self.statement);
+        let variant = if system { "DBA" } else { variant(&route.routing) };
+        json.insert("Variant".into(), variant.into());
         if let Some(keyspace) = &route.keyspace {
             json.insert("Keyspace".into(), self.keyspace(keyspace));
         }
@@ -319,6 +321,13 @@ fn put(json: &mut Map<String, Json>, key: &str, value: Option<String>) {
     if let Some(value) = value {
         json.insert(key.into(), value.into());
     }
+}
+
+/// Whether one of MySQL's own schemas is named.
+pub(super) fn reads_system_schema(statement: &Statement<'_>) -> bool {
+    statement.tokens.windows(2).any(|pair| {
+        pair[1].kind == TokenKind::Dot && crate::sql::is_system_schema(pair[0].text(statement.text))
+    })
 }
 
 /// Vitess's name of the opcode.
