@@ -24,6 +24,7 @@ mod like;
 pub mod plan_cache;
 mod prepared;
 mod query;
+pub mod query_log;
 pub mod registry;
 mod reply;
 mod set;
@@ -70,6 +71,8 @@ pub struct Shared {
     pub registry: Arc<Registry>,
     /// Numbers.
     pub metrics: Arc<Metrics>,
+    /// Where statements are written down, if anywhere.
+    pub query_log: Option<query_log::QueryLog>,
     /// How clients log in.
     pub login: LoginSettings,
     /// What an operator has set.

@@ -4,6 +4,7 @@
 //! cache without allocating, and handed to the executor.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use arc_swap::Guard;
 use bytes::Bytes;
@@ -11,6 +12,7 @@ use tokio::time::Instant;
 
 use super::cursor;
 use super::interrupt::{Interruption, interruptible};
+use super::query_log;
 use super::reply::{self, Answered};
 use super::target::Target;
 use super::{Session, Shared, World};
@@ -177,8 +179,9 @@ impl Session {
             _ => self.run_on_shards(plan, request, parameters, world).await?,
         };
         self.registration.entry().end();
-        let series = self.series.of(request.format);
-        series.seconds.observe(started.elapsed().as_secs_f64());
+        let elapsed = started.elapsed();
+        self.series.of(request.format).seconds.observe(elapsed.as_secs_f64());
+        self.log(plan, request, elapsed, answered.as_ref().err());
         match answered {
             Ok(()) => Ok(true),
             Err(error) => {
@@ -190,6 +193,33 @@ impl Session {
                 Ok(false)
             }
         }
+    }
+
+    /// Writes the statement to the query log.
+    fn log(&self, plan: &Plan, request: &Request, total: Duration, error: Option<&SqlError>) {
+        let Some(log) = &self.shared.query_log else { return };
+        let rows = if self.state.row_count < 0 {
+            self.state.found_rows
+        } else {
+            self.state.row_count.unsigned_abs()
+        };
+        log.note(&query_log::Entry {
+            method: match request.format {
+                RowFormat::Text => Operation::Execute.as_str(),
+                RowFormat::Binary => Operation::ExecutePrepared.as_str(),
+            },
+            peer: &self.registration.entry().peer,
+            user: &self.user,
+            total,
+            kind: plan.kind.label(),
+            text: &request.text,
+            literals: self.normalizer.literals(),
+            rows,
+            error,
+            tablet_type: self.scope.target.tablet_type.as_str(),
+            keyspace: self.scope.target.keyspace.as_deref().unwrap_or_default(),
+            tables: &plan.tables,
+        });
     }
 
     async fn run_on_shards(
