@@ -8,7 +8,7 @@
 
 use std::sync::Arc;
 
-use super::output::OkSummary;
+use super::output::{OkSummary, SchemaName};
 use super::route::{Target, Targets, owner};
 use super::send::Statement;
 use super::{ExecContext, Output};
@@ -62,7 +62,10 @@ impl<'a> ExecContext<'a> {
                 loop {
                     match forward.next().await? {
                         Event::Ok(packet) => summary.add(&packet.into()),
-                        Event::Error(packet) => return Err(packet.to_error()),
+                        Event::Error(packet) => {
+                            let error = packet.to_error();
+                            return Err(SchemaName::error_of(forward.tablet(), error));
+                        }
                         Event::LocalInfile(_) => forward.send_local_infile(b""),
                         _ => {
                             forward.cancel().await;

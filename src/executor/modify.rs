@@ -10,7 +10,7 @@
 
 use futures_util::future::join_all;
 
-use super::output::OkSummary;
+use super::output::{OkSummary, SchemaName};
 use super::route::{Target, Targets};
 use super::send::Statement;
 use super::{ExecContext, Output};
@@ -129,7 +129,7 @@ async fn answer(held: &mut Held<'_>, deadline: Option<tokio::time::Instant>) -> 
     let read = async {
         match held.next_owned().await? {
             OwnedEvent::Ok(summary) if held.peek().response_done() => Ok(summary),
-            OwnedEvent::Error(error) => Err(error.into_error()),
+            OwnedEvent::Error(error) => Err(SchemaName::error_of(held.peek().tablet(), error.into_error())),
             _ => Err(SqlError::unsupported("a change with rows or several results on more than one shard")),
         }
     };

@@ -148,6 +148,34 @@ impl SchemaName {
         (tablet.schema != tablet.keyspace)
             .then(|| Self { physical: tablet.schema.clone(), keyspace: tablet.keyspace.clone() })
     }
+
+    /// A shard's error text with the keyspace in the place of the physical database, wherever that
+    /// stands as a whole name.
+    #[must_use]
+    pub fn in_message(&self, message: &str) -> String {
+        let is_word = |letter: char| letter.is_alphanumeric() || matches!(letter, '_' | '$');
+        let mut out = String::with_capacity(message.len());
+        let mut rest = message;
+        while let Some((before, after)) = rest.split_once(&*self.physical) {
+            let inside = before.chars().next_back().is_some_and(is_word) || after.starts_with(is_word);
+            out.push_str(before);
+            out.push_str(if inside { &self.physical } else { &self.keyspace });
+            rest = after;
+        }
+        out.push_str(rest);
+        out
+    }
+
+    /// The error of a shard as the client reads it.
+    pub(super) fn error_of(tablet: &Tablet, error: SqlError) -> SqlError {
+        match Self::of(tablet) {
+            Some(names) if error.client_text().contains(&*names.physical) => {
+                let text = names.in_message(&error.client_text());
+                SqlError::from_server(error.code(), error.state(), text).caused_by(error)
+            }
+            _ => error,
+        }
+    }
 }
 
 // === impl OkSummary ===
@@ -190,6 +218,14 @@ fn add_info(left: &[u8], right: &[u8]) -> Bytes {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn messages_name_the_keyspace() {
+        let names = SchemaName { physical: "service_40-80".into(), keyspace: "service".into() };
+        let message = "Table 'service_40-80.coin' doesn't exist in my_service_40-80 or service_40-801";
+        let expected = "Table 'service.coin' doesn't exist in my_service_40-80 or service_40-801";
+        assert_eq!(names.in_message(message), expected);
+    }
 
     #[test]
     fn infos_add_up() {

@@ -10,6 +10,7 @@ use futures_util::FutureExt as _;
 use futures_util::future::{BoxFuture, join_all, select_all};
 use tokio::time::{Instant, timeout_at};
 
+use super::output::SchemaName;
 use super::row::{RowFormat, Shape};
 use super::stream::{BATCH_ROWS, RowBatch, RowSource};
 use crate::backend::OwnedEvent;
@@ -103,7 +104,7 @@ impl ShardRows<'_> {
             Ok(OwnedEvent::Columns(columns)) => Ok(columns),
             Ok(OwnedEvent::Error(error)) => {
                 self.done = true;
-                Err(error.into_error())
+                Err(SchemaName::error_of(self.held.peek().tablet(), error.into_error()))
             }
             Ok(_) => Err(SqlError::unsupported("a statement without rows under a merge")),
             Err(error) => Err(error),
@@ -130,7 +131,7 @@ impl ShardRows<'_> {
                 }
                 OwnedEvent::Error(error) => {
                     self.done = true;
-                    return Err(error.into_error());
+                    return Err(SchemaName::error_of(self.held.peek().tablet(), error.into_error()));
                 }
                 OwnedEvent::Columns(_) => return Err(SqlError::bug("definitions among rows")),
             }

@@ -117,6 +117,8 @@ impl<'a> ExecContext<'a> {
 
     /// The connections of the transaction, or one per shard for this statement alone.
     async fn connections(self, targets: &[Target], statement: Statement<'_>) -> Result<Vec<Held<'a>>> {
+        #[allow(clippy::cast_precision_loss, reason = "a number of shards")]
+        self.metrics.query.shards_per_query.observe(targets.len() as f64);
         let connect = Connect { pools: self.pools, settings: self.settings, found_rows: self.found_rows };
         let transactions: &'a mut ShardTransactions = self.transactions;
         if statement.joins {

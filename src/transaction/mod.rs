@@ -29,6 +29,7 @@ pub use pin::{Held, Pin};
 use crate::backend::{Pools, Settings};
 use crate::config::TransactionMode;
 use crate::error::{Result, SqlError};
+use crate::key::TabletType;
 use crate::protocol::capability::Status;
 use crate::topology::{Shard, Tablet};
 
@@ -240,8 +241,8 @@ impl ShardTransactions {
             lease.map_err(|error| error.for_shard(&place.shard.full_name()))
         }));
         for (place, mut lease) in fresh.iter().zip(leases.await?) {
-            self.send_begin(&mut lease);
-            self.pins.push(Pin::new((*place).clone(), lease));
+            self.send_begin(&mut lease, place);
+            self.pins.push(Pin::new((*place).clone(), lease, connect.settings));
         }
         let mut held: Vec<(usize, Held<'_>)> = self
             .pins
@@ -250,6 +251,7 @@ impl ShardTransactions {
                 let at = places.iter().position(|place| pin.is_on(&place.shard))?;
                 pin.wrote |= writes;
                 pin.guarded = false;
+                pin.follow(connect.settings);
                 Some((at, Held::Pinned(pin)))
             })
             .collect();
@@ -277,18 +279,18 @@ impl ShardTransactions {
         Ok(())
     }
 
-    fn send_begin(&self, lease: &mut crate::backend::Lease) {
+    fn send_begin(&self, lease: &mut crate::backend::Lease, place: &Place) {
+        // A transaction on a replica only reads, as in Vitess.
+        let read_only = self.characteristics.read_only || place.tablet.kind != TabletType::Primary;
         if let Some(level) = &self.characteristics.isolation {
             lease.send_prelude(format!("SET TRANSACTION ISOLATION LEVEL {level}").as_bytes());
         }
-        lease.send_prelude(
-            match (self.characteristics.consistent_snapshot, self.characteristics.read_only) {
-                (false, false) => &b"BEGIN"[..],
-                (false, true) => b"START TRANSACTION READ ONLY",
-                (true, false) => b"START TRANSACTION WITH CONSISTENT SNAPSHOT",
-                (true, true) => b"START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY",
-            },
-        );
+        lease.send_prelude(match (self.characteristics.consistent_snapshot, read_only) {
+            (false, false) => &b"BEGIN"[..],
+            (false, true) => b"START TRANSACTION READ ONLY",
+            (true, false) => b"START TRANSACTION WITH CONSISTENT SNAPSHOT",
+            (true, true) => b"START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY",
+        });
         for name in &self.savepoints {
             lease.send_prelude(savepoint::statement("SAVEPOINT", name).as_bytes());
         }
@@ -325,7 +327,9 @@ impl ShardTransactions {
             self.state = if implicit { State::Idle } else { State::Failed };
             return implicit;
         }
-        if self.pins.iter().any(Pin::is_ended) {
+        // A transaction that the gate began around a statement never outlives it: its future was
+        // dropped in the middle.
+        if self.pins.iter().any(Pin::is_ended) || self.state == (State::Open { implicit: true }) {
             self.rollback().await;
             return true;
         }

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use super::Place;
-use crate::backend::{BackendError, Event, Lease, OwnedEvent, Prepared};
+use crate::backend::{BackendError, Event, Lease, OwnedEvent, Prepared, Settings};
 use crate::error::{Result, SqlError};
 use crate::topology::Shard;
 
@@ -16,6 +16,8 @@ use crate::topology::Shard;
 pub struct Pin {
     pub(super) place: Place,
     pub(super) lease: Lease,
+    /// The settings that the connection carries.
+    settings: Arc<Settings>,
     /// A statement that writes or locks was sent.
     pub(super) wrote: bool,
     /// The statement in flight can be undone on this shard.
@@ -52,8 +54,30 @@ pub enum Held<'a> {
 // === impl Pin ===
 
 impl Pin {
-    pub(super) fn new(place: Place, lease: Lease) -> Self {
-        Self { place, lease, wrote: false, guarded: false, began: false, fate: Fate::Open }
+    pub(super) fn new(place: Place, lease: Lease, settings: &Arc<Settings>) -> Self {
+        let settings = Arc::clone(settings);
+        Self { place, lease, settings, wrote: false, guarded: false, began: false, fate: Fate::Open }
+    }
+
+    /// Brings the connection to the session's settings, which a SET inside the transaction may have
+    /// changed. The pool resets it afterwards.
+    pub(super) fn follow(&mut self, settings: &Arc<Settings>) {
+        if Arc::ptr_eq(&self.settings, settings) {
+            return;
+        }
+        for (name, _) in self.settings.assignments() {
+            let stays = settings.assignments().iter().any(|(other, _)| other == name);
+            if !stays {
+                let default = if name.starts_with('@') { "NULL" } else { "DEFAULT" };
+                let scope = if name.starts_with('@') { "" } else { "@@SESSION." };
+                self.lease.send_prelude(format!("SET {scope}{name} = {default}").as_bytes());
+            }
+        }
+        if !settings.is_baseline() {
+            self.lease.send_prelude(settings.statement());
+        }
+        self.lease.taint();
+        self.settings = Arc::clone(settings);
     }
 
     pub(super) fn is_on(&self, shard: &Shard) -> bool {

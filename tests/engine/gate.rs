@@ -1,6 +1,6 @@
 //! What does a test need of a gate: two shards, pools, sequences, and sessions without a client?
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use mysql_async::prelude::Queryable as _;
@@ -47,7 +47,7 @@ pub(crate) struct Gate {
     pub(crate) sequences: Sequences,
     pub(crate) topology: Snapshot,
     pub(crate) metrics: Arc<Metrics>,
-    settings: Arc<Settings>,
+    pub(crate) settings: Mutex<Arc<Settings>>,
     root: mysql_async::Opts,
 }
 
@@ -120,7 +120,7 @@ impl Gate {
             keyspaces: [keyspace("eng", sharded), keyspace("glob", vec![shard("glob", "0", "glob", 3)])]
                 .into(),
         };
-        let settings = pools.settings().baseline();
+        let settings = Mutex::new(pools.settings().baseline());
         Self { pools, sequences, topology, metrics, settings, root }
     }
 
@@ -145,6 +145,7 @@ impl Gate {
     pub(crate) async fn run(&self, tx: &mut ShardTransactions, plan: &Plan, binary: bool) -> Result<Answer> {
         let text = Bytes::new();
         let payload = [0_u8; 9];
+        let settings = Arc::clone(&self.settings.lock().unwrap());
         let nothing =
             ParameterContext { params: 0, types: &[], long_data: &[], capabilities: Capabilities::default() };
         let execution = Execute::decode(&payload, nothing).unwrap();
@@ -160,7 +161,7 @@ impl Gate {
             topology: &self.topology,
             pools: &self.pools,
             transactions: tx,
-            settings: &self.settings,
+            settings: &settings,
             found_rows: false,
             session: &Nobody,
             bindings,

@@ -1,12 +1,13 @@
 //! Do transactions over two shards do what Vitess's do?
 
 use shardgate::config::TransactionMode;
-use shardgate::planner::{Routing, StatementKind};
+use shardgate::planner::{Node, Routing, StatementKind};
 use shardgate::protocol::capability::Status;
+use shardgate::sql::Operand;
 use shardgate::transaction::{Characteristics, ShardTransactions};
 use shardgate::value::Value;
 
-use crate::gate::{Gate, autocommit, begun, shard};
+use crate::gate::{Gate, autocommit, begun, plan, route, shard};
 
 const A: &str = "-80";
 const B: &str = "80-";
@@ -23,6 +24,44 @@ pub(crate) async fn run(gate: &Gate) {
     lost_connection(gate).await;
     partial_commit(gate).await;
     dropped(gate).await;
+    settings_change(gate).await;
+    early_end(gate).await;
+}
+
+/// A SET inside a transaction reaches the shards that have joined already.
+async fn settings_change(gate: &Gate) {
+    fresh(gate).await;
+    let mut tx = begun();
+    let zone = async |tx: &mut ShardTransactions| {
+        let sql = "select @@time_zone";
+        let answer = gate.on(tx, StatementKind::Select, shard(A), sql).await.unwrap();
+        answer.rows[0][0].text().unwrap().into_owned()
+    };
+    let before = zone(&mut tx).await;
+    let assignments = [("time_zone".to_owned(), "'+03:00'".to_owned())];
+    *gate.settings.lock().unwrap() = gate.pools.settings().intern(assignments);
+    assert_eq!(zone(&mut tx).await, b"+03:00");
+    *gate.settings.lock().unwrap() = gate.pools.settings().baseline();
+    assert_eq!(zone(&mut tx).await, before);
+    assert!(tx.is_open());
+    tx.rollback().await;
+}
+
+/// A merge that ends long before its shards do leaves the transaction usable.
+async fn early_end(gate: &Gate) {
+    fresh(gate).await;
+    let mut tx = begun();
+    update(gate, &mut tx, Routing::Scatter, "update t set n = 5").await.unwrap();
+    let many = "with recursive r (i) as (select 1 union all select i + 1 from r where i < 900)
+                select a.i from r a, r b, r c";
+    let inner = Node::Route(route(Routing::Scatter, many));
+    let three = Some(Operand::Constant(Value::UInt(3)));
+    let limit = Node::Limit { input: Box::new(inner), count: three, offset: None };
+    let answer = gate.run(&mut tx, &plan(StatementKind::Select, limit), false).await.unwrap();
+    assert_eq!(answer.rows.len(), 3);
+    update(gate, &mut tx, shard(B), "update t set n = 6 where id = 2").await.unwrap();
+    tx.commit().await.unwrap();
+    assert_eq!(numbers(gate).await, ["5", "6", "5", "5"]);
 }
 
 /// One row per shard: 1 and 2, both with n = 0.
@@ -168,6 +207,7 @@ async fn ddl(gate: &Gate) {
     gate.sql("drop table eng_b.u").await;
     let error = gate.on(&mut tx, StatementKind::Ddl, Routing::Scatter, "drop table u").await.unwrap_err();
     assert_eq!(error.code(), 1051);
+    assert!(error.client_text().contains("'eng.u'"), "the keyspace, not the database: {error}");
     assert!(error.client_text().ends_with("(failed on eng/80-; done on eng/-80)"), "{error}");
 }
 
@@ -231,6 +271,18 @@ async fn dropped(gate: &Gate) {
     let mut tx = begun();
     update(gate, &mut tx, Routing::Scatter, "update t set n = 5").await.unwrap();
     drop(tx);
+    // A statement that is dropped in the middle leaves no transaction of the gate's own behind.
+    let mut cut = autocommit();
+    gate.sql("set innodb_lock_wait_timeout = 10; update eng_a.t set n = 0; update eng_b.t set n = 0").await;
+    let mut holder = begun();
+    update(gate, &mut holder, shard(B), "update t set n = 3").await.unwrap();
+    let mut waits = Box::pin(update(gate, &mut cut, Routing::Scatter, "update t set n = 7"));
+    let deadline = tokio::time::Instant::now() + std::time::Duration::from_millis(300);
+    assert!(tokio::time::timeout_at(deadline, &mut waits).await.is_err(), "it waits for the lock");
+    drop(waits);
+    cut.settle().await;
+    assert!(!cut.is_open());
+    holder.rollback().await;
     // Blocks until the locks are gone.
     gate.sql("set innodb_lock_wait_timeout = 10; update eng_a.t set n = 1; update eng_b.t set n = 1").await;
     assert_eq!(numbers(gate).await, ["1", "1", "1", "1"]);
