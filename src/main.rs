@@ -16,8 +16,10 @@ use shardgate::dev::{self, Cluster};
 use shardgate::key::TabletType;
 use shardgate::metrics::Metrics;
 use shardgate::planner::{PlanContext, plan_line};
+use shardgate::server::gate::Gate;
 use shardgate::server::persona::Persona;
 use shardgate::server::signals::Signals;
+use shardgate::server::sockets::Sockets;
 use shardgate::server::{logging, settings};
 use shardgate::topology::watch::Topology;
 use shardgate::vschema::VSchema;
@@ -136,11 +138,12 @@ fn run_dev(arguments: DevArguments) -> Result<(), Failure> {
     logging::start(&Log { level: arguments.log_level, ..Log::default() }).map_err(Failure::Use)?;
     runtime()?.block_on(async {
         let mut signals = Signals::new().map_err(|error| Failure::Run(error.to_string()))?;
+        let sockets = bind(&options.ports()).await?;
         let cluster = tokio::select! {
             cluster = Cluster::start(&options) => cluster.map_err(Failure::Run)?,
             () = signals.stop() => return Ok(()),
         };
-        let served = serve(cluster.config().clone(), signals).await;
+        let served = serve(cluster.config().clone(), sockets, &mut signals).await;
         cluster.stop().await;
         served
     })
@@ -162,14 +165,29 @@ fn run_serve(arguments: &ServeArguments) -> Result<(), Failure> {
     }
     logging::start(&config.log).map_err(Failure::Use)?;
     runtime()?.block_on(async {
-        let signals = Signals::new().map_err(|error| Failure::Run(error.to_string()))?;
-        serve(config, signals).await
+        let mut signals = Signals::new().map_err(|error| Failure::Run(error.to_string()))?;
+        let sockets = bind(&config).await?;
+        serve(config, sockets, &mut signals).await
     })
 }
 
-async fn serve(_config: Config, mut signals: Signals) -> Result<(), Failure> {
-    signals.stop().await;
+/// Serves until a signal says stop. SIGTERM and SIGINT during the start end it at once.
+async fn serve(config: Config, sockets: Sockets, signals: &mut Signals) -> Result<(), Failure> {
+    let gate = tokio::select! {
+        gate = Gate::new(config) => gate.map_err(Failure::Run)?,
+        () = signals.stop() => return Ok(()),
+    };
+    let line = sockets.ready_line();
+    gate.open(sockets);
+    let mut out = std::io::stdout();
+    // Whoever closed standard output does not want to read it.
+    let _ = writeln!(out, "{line}").and_then(|()| out.flush());
+    gate.run(signals).await;
     Ok(())
+}
+
+async fn bind(config: &Config) -> Result<Sockets, Failure> {
+    Sockets::bind(&config.listen, &config.http).await.map_err(Failure::Run)
 }
 
 fn run_plan(arguments: &PlanArguments) -> Result<(), Failure> {

@@ -162,10 +162,21 @@ async fn initialise(program: &Program, folder: &Folder, layout: &Layout) -> Resu
     }
 }
 
+// === impl Options ===
+
+impl Options {
+    /// A configuration with the two ports and nothing else, to bind before anything is started.
+    #[must_use]
+    pub fn ports(&self) -> Config {
+        let mut config = Config::default();
+        config.listen.address = Some(format!("127.0.0.1:{}", self.mysql_port));
+        config.http.address = Some(format!("127.0.0.1:{}", self.http_port));
+        config
+    }
+}
+
 fn configuration(options: &Options, topology: PathBuf) -> Config {
-    let mut config = Config::default();
-    config.listen.address = Some(format!("127.0.0.1:{}", options.mysql_port));
-    config.http.address = Some(format!("127.0.0.1:{}", options.http_port));
+    let mut config = options.ports();
     config.topology.path = Some(topology);
     config.users.allow_any = true;
     config.backend.user = "root".into();

@@ -2,6 +2,7 @@
 
 pub mod admin;
 mod backend_tls;
+pub mod gate;
 pub mod listener;
 pub mod logging;
 pub mod persona;

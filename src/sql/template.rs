@@ -94,7 +94,7 @@ pub struct ShardText<'a> {
     /// Parameters stay `?`: the text is going to be prepared.
     pub keep_params: bool,
     /// The session's own values.
-    pub session: &'a dyn SessionValues,
+    pub session: &'a (dyn SessionValues + Sync),
 }
 
 /// Collects the places at which a text is cut.

@@ -1,0 +1,290 @@
+//! How is a gate put together, and what does it do until it stops?
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use futures_util::FutureExt;
+use tokio::sync::Semaphore;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::admin::{self, Admin, Readiness};
+use super::listener::{Accepted, Welcome};
+use super::persona::Persona;
+use super::settings;
+use super::shutdown::{Outcome, Stages};
+use super::signals::{Asked, Signals};
+use super::sockets::Sockets;
+use crate::backend::Pools;
+use crate::config::Config;
+use crate::error::SqlError;
+use crate::executor::Sequences;
+use crate::frontend::{self, ClientStream, Closed};
+use crate::metrics::Metrics;
+use crate::session::plan_cache::PlanCache;
+use crate::session::registry::{Kill, Registry};
+use crate::session::{self, Limits, Shared, World};
+use crate::sql::LexOptions;
+use crate::topology::watch::{Current, Topology};
+
+/// A gate that is ready to serve.
+#[derive(Debug)]
+pub struct Gate {
+    config: Config,
+    shared: Arc<Shared>,
+    topology: Arc<Topology>,
+    stages: Stages,
+    /// Everything that is not a client's: pools, sequences, topology, HTTP.
+    background: TaskTracker,
+    stop_background: CancellationToken,
+}
+
+/// Serves clients with sessions.
+#[derive(Clone)]
+struct Sessions {
+    shared: Arc<Shared>,
+    cancelled: CancellationToken,
+    /// How long a cancelled session may take to roll back and say goodbye.
+    farewell: Duration,
+}
+
+/// How long the background may take to stop.
+const BACKGROUND_DEADLINE: Duration = Duration::from_secs(3);
+
+// === impl Gate ===
+
+impl Gate {
+    /// Loads the topology, makes the pools, and asks the servers for their version. A server that
+    /// is away does not keep the gate from starting.
+    ///
+    /// # Errors
+    /// What is wrong with the files that the configuration names.
+    pub async fn new(config: Config) -> Result<Self, String> {
+        let started = Instant::now();
+        let metrics = Arc::new(Metrics::new().map_err(|error| format!("metrics: {error}"))?);
+        let path = config.topology.path.as_deref().ok_or("topology.path is not set")?;
+        let topology = Topology::load(path, Arc::clone(&metrics))?;
+        let (background, stop_background) = (TaskTracker::new(), CancellationToken::new());
+        let pools = Pools::new(
+            settings::backend(&config.backend)?,
+            Arc::clone(&metrics),
+            background.clone(),
+            stop_background.clone(),
+        );
+        let current = topology.current();
+        let persona = match &config.listen.server_version {
+            Some(version) => Persona::told(version),
+            None => Persona::probe(&pools, &current.snapshot, config.backend.connect_timeout).await,
+        };
+        tracing::info!(version = persona.greeting, "clients are told this version");
+        let stages = Stages::default();
+        let shared = Shared {
+            world: ArcSwap::from_pointee(world(&current)),
+            sequences: Sequences::new(&config.backend, Arc::clone(&metrics), background.clone()),
+            pools,
+            plans: PlanCache::new(config.limits.plan_cache.0),
+            registry: Arc::new(Registry::default()),
+            metrics,
+            login: settings::login(&config, &persona)?,
+            limits: limits(&config, &persona),
+            closing: stages.closing.clone(),
+            started,
+        };
+        Ok(Self { config, shared: Arc::new(shared), topology, stages, background, stop_background })
+    }
+
+    /// Begins to serve. Returns at once.
+    pub fn open(&self, sockets: Sockets) {
+        let room = Arc::new(Semaphore::new(settings::count(self.config.listen.max_connections)));
+        let sessions = Sessions {
+            shared: Arc::clone(&self.shared),
+            cancelled: self.stages.cancelled.clone(),
+            farewell: self.config.shutdown.hard.mul_f32(0.75),
+        };
+        for listener in sockets.mysql {
+            let metrics = Arc::clone(&self.shared.metrics);
+            let run = listener.run(sessions.clone(), Arc::clone(&room), self.stages.clone(), metrics);
+            self.background.spawn(run);
+        }
+        if let Some((listener, _)) = sockets.http {
+            self.background.spawn(admin::serve(
+                listener,
+                Arc::new(self.admin()),
+                self.stop_background.clone(),
+            ));
+        }
+        let interval = self.config.topology.poll_interval;
+        self.background.spawn(Arc::clone(&self.topology).watch(interval, self.stop_background.clone()));
+        let follow =
+            follow(Arc::clone(&self.topology), Arc::clone(&self.shared), self.stop_background.clone());
+        self.background.spawn(follow);
+    }
+
+    /// Serves until a signal says stop, then stops in stages.
+    pub async fn run(self, signals: &mut Signals) -> Outcome {
+        while signals.next().await == Asked::Reload {
+            self.reload();
+        }
+        let goodbyes = kill_when_cancelled(Arc::clone(&self.shared), self.stages.cancelled.clone());
+        let stopping = self.stages.stop(&self.config.shutdown, signals.stop());
+        let outcome = tokio::select! {
+            outcome = stopping => outcome,
+            () = goodbyes => Outcome::Cancelled,
+        };
+        self.stop_background.cancel();
+        self.background.close();
+        if tokio::time::timeout(BACKGROUND_DEADLINE, self.background.wait()).await.is_err() {
+            tracing::warn!(tasks = self.background.len(), "background tasks did not stop");
+        }
+        match &outcome {
+            Outcome::Graceful => tracing::info!("stopped"),
+            Outcome::Cancelled => tracing::info!("stopped; some sessions had to be cancelled"),
+            Outcome::Abandoned(_) => {
+                let left: Vec<_> =
+                    self.shared.registry.list().iter().map(|entry| entry.peer.clone()).collect();
+                tracing::error!(clients = ?left, "stopped; some sessions did not end");
+            }
+        }
+        outcome
+    }
+
+    /// SIGHUP: users and topology are read again. What is wrong with them is logged, and the old
+    /// ones stay.
+    fn reload(&self) {
+        self.topology.look_now();
+        match settings::users(&self.config) {
+            Ok(users) => self.shared.login.users.store(Arc::new(users)),
+            Err(error) => tracing::error!(error, "the users file is refused; the last good one stays in use"),
+        }
+    }
+
+    fn admin(&self) -> Admin {
+        let (shared, topology, stages) =
+            (Arc::clone(&self.shared), Arc::clone(&self.topology), self.stages.clone());
+        let (counted, shown) = (Arc::clone(&self.shared), Arc::clone(&self.shared));
+        Admin {
+            metrics: Arc::clone(&self.shared.metrics),
+            started: self.shared.started,
+            readiness: Box::new(move || readiness(&shared, &topology, &stages)),
+            vschema: Box::new(move || shown.world.load().vschema.to_json()),
+            refresh: Box::new(move || count_plans(&counted)),
+        }
+    }
+}
+
+/// The gate is ready while it is not stopping and at least one server can be reached.
+fn readiness(shared: &Shared, topology: &Topology, stages: &Stages) -> Readiness {
+    let pools = shared.pools.all();
+    let down = pools.iter().filter(|pool| !pool.is_healthy());
+    let mut problems: Vec<_> = down
+        .map(|pool| {
+            let tablet = pool.tablet();
+            format!("{}/{}: server {} cannot be reached", tablet.keyspace, tablet.shard, tablet.alias)
+        })
+        .collect();
+    let all_down = !pools.is_empty() && problems.len() == pools.len();
+    // A server has a pool with FOUND_ROWS and one without.
+    problems.dedup();
+    problems.extend(topology.problem());
+    if stages.is_stopping() {
+        problems.push("the gate is stopping".into());
+    }
+    Readiness { ready: !stages.is_stopping() && !all_down, problems }
+}
+
+fn count_plans(shared: &Shared) {
+    let (numbers, metrics) = (shared.plans.statistics(), &shared.metrics.query.plan_cache);
+    let gauge = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
+    metrics.length.set(gauge(numbers.length));
+    metrics.size.set(gauge(numbers.size));
+    metrics.capacity.set(gauge(numbers.capacity));
+    metrics.hits.inc_by(numbers.hits.saturating_sub(metrics.hits.get()));
+    metrics.misses.inc_by(numbers.misses.saturating_sub(metrics.misses.get()));
+}
+
+fn limits(config: &Config, persona: &Persona) -> Limits {
+    Limits {
+        transaction_mode: config.transaction.mode,
+        query_timeout: config.backend.query_timeout,
+        query_memory: config.limits.max_memory.bytes(),
+        prepared_statements: settings::count(config.limits.max_prepared_statements),
+        allow_kill: config.limits.allow_kill,
+        lex: LexOptions {
+            ansi_quotes: false,
+            no_backslash_escapes: false,
+            pipes_as_concat: false,
+            version: persona.number,
+            mariadb: persona.mariadb,
+        },
+    }
+}
+
+fn world(current: &Current) -> World {
+    World { topology: (*current.snapshot).clone(), vschema: (*current.vschema).clone() }
+}
+
+/// Puts every new topology in use, and retires the pools of servers that have gone.
+async fn follow(topology: Arc<Topology>, shared: Arc<Shared>, stop: CancellationToken) {
+    let mut changes = topology.changes();
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            changed = changes.changed() => if changed.is_err() { return },
+        }
+        let current = topology.current();
+        shared.world.store(Arc::new(world(&current)));
+        shared.pools.retain(&current.snapshot);
+    }
+}
+
+/// Stage 3 of the shutdown: every session is killed, which kills its queries and rolls back. Never
+/// ends: the shutdown does.
+async fn kill_when_cancelled(shared: Arc<Shared>, cancelled: CancellationToken) {
+    cancelled.cancelled().await;
+    for entry in shared.registry.list() {
+        // False for a session that has just ended.
+        shared.registry.kill(u64::from(entry.id), Kill::Connection);
+    }
+    std::future::pending::<()>().await;
+}
+
+// === impl Sessions ===
+
+impl Sessions {
+    async fn session(&self, client: Accepted) -> Result<(), Closed> {
+        let stream = match client {
+            Accepted::Tcp(stream) => ClientStream::tcp(stream)?,
+            Accepted::Unix(stream) => ClientStream::unix(stream),
+        };
+        session::serve(stream, Arc::clone(&self.shared)).await
+    }
+}
+
+impl Welcome for Sessions {
+    async fn serve(&self, client: Accepted) {
+        let overdue = async {
+            self.cancelled.cancelled().await;
+            tokio::time::sleep(self.farewell).await;
+        };
+        let session = AssertUnwindSafe(self.session(client)).catch_unwind();
+        let ended = tokio::select! {
+            ended = session => ended,
+            () = overdue => return,
+        };
+        match ended {
+            Ok(Ok(())) => {}
+            Ok(Err(reason)) => tracing::debug!(%reason, "a session ended"),
+            // The panic's own message has gone to the log by the hook.
+            Err(_) => self.shared.metrics.query.failed(crate::error::Kind::Bug),
+        }
+    }
+
+    async fn refuse(&self, client: Accepted) {
+        if let Accepted::Tcp(stream) = client {
+            frontend::refuse_before_greeting(stream, &SqlError::too_many_connections()).await;
+        }
+    }
+}
