@@ -402,7 +402,7 @@ mod tests {
             (kind::GEOMETRY, 0, 63),
         ] {
             let column = ColumnType { kind, flags, decimals: 0, charset };
-            let shape = Shape { format: RowFormat::Text, columns: vec![column].into() };
+            let shape = Shape { format: RowFormat::Text, columns: vec![column, column].into() };
             assert_eq!(RowOrder::grouped(&shape, &key).unwrap_err().id(), Some("VT12001"));
         }
     }
