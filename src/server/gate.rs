@@ -25,6 +25,7 @@ use crate::executor::Sequences;
 use crate::frontend::{self, ClientStream, Closed};
 use crate::metrics::Metrics;
 use crate::session::plan_cache::PlanCache;
+use crate::session::query_log::QueryLog;
 use crate::session::registry::{Kill, Registry};
 use crate::session::{self, Limits, Shared, World};
 use crate::sql::LexOptions;
@@ -81,7 +82,9 @@ impl Gate {
         };
         tracing::info!(version = persona.greeting, "clients are told this version");
         let stages = Stages::default();
+        let log = QueryLog::open(&config.log, Arc::clone(&metrics), &background, stop_background.clone());
         let shared = Shared {
+            query_log: log.await.map_err(|error| format!("log.query_log: {error}"))?,
             world: ArcSwap::from_pointee(world(&current)),
             sequences: Sequences::new(&config.backend, Arc::clone(&metrics), background.clone()),
             pools,
