@@ -7,9 +7,9 @@
 use sqlparser::ast;
 
 use super::clauses::{Clauses, Run};
-use super::facts;
 use super::predicate::Shards;
 use super::scatter::{Column, Scatter, same_runs, weight_of};
+use super::walk;
 use super::{Aggregate, AggregateColumn, AggregateFunction, Node, SortKey};
 use crate::error::{Result, SqlError};
 use crate::sql::{Piece, PieceList, TokenKind};
@@ -153,18 +153,18 @@ fn items(scatter: &mut Scatter<'_>, group: &[GroupColumn]) -> Result<Vec<(usize,
         if group.iter().any(|own| own.column == Column::Item(item)) {
             continue;
         }
-        let expression = match &scatter.select.projection[item] {
-            ast::SelectItem::UnnamedExpr(expression)
-            | ast::SelectItem::ExprWithAlias { expr: expression, .. } => expression,
-            _ => return Err(SqlError::unsupported("* with GROUP BY or aggregates over several shards")),
+        let (ast::SelectItem::UnnamedExpr(expression)
+        | ast::SelectItem::ExprWithAlias { expr: expression, .. }) = &scatter.select.projection[item]
+        else {
+            return Err(SqlError::unsupported("* with GROUP BY or aggregates over several shards"));
         };
         match expression {
-            ast::Expr::Function(function) if facts::is_aggregate(function) => {
+            ast::Expr::Function(function) if walk::is_aggregate(function) => {
                 computed.push((item, function_of(scatter, item, function)?));
             }
             ast::Expr::Value(_) => {}
             _ if group.iter().any(|own| same_runs(scatter.planner, own.run, scatter.expression(item))) => {}
-            _ if facts::aggregates(expression) => {
+            _ if walk::aggregates(expression) => {
                 return Err(SqlError::unsupported("expressions over aggregates over several shards"));
             }
             _ => return Err(SqlError::unsupported("columns that are not in GROUP BY over several shards")),
@@ -174,7 +174,7 @@ fn items(scatter: &mut Scatter<'_>, group: &[GroupColumn]) -> Result<Vec<(usize,
 }
 
 fn function_of(scatter: &mut Scatter<'_>, item: usize, function: &ast::Function) -> Result<Computed> {
-    let name = facts::function_name(function).unwrap_or_default();
+    let name = walk::function_name(function).unwrap_or_default();
     let ast::FunctionArguments::List(list) = &function.args else {
         return Err(SqlError::unsupported("this aggregate over several shards"));
     };

@@ -258,9 +258,8 @@ impl<'a> Cursor<'a> {
         for (index, token) in self.statement.tokens.iter().enumerate().skip(self.at) {
             match token.kind {
                 TokenKind::LeftParen => depth += 1,
-                TokenKind::RightParen if depth == 0 => return index,
+                TokenKind::RightParen | TokenKind::Comma if depth == 0 => return index,
                 TokenKind::RightParen => depth -= 1,
-                TokenKind::Comma if depth == 0 => return index,
                 _ => {}
             }
         }

@@ -106,15 +106,9 @@ fn object(planner: &Planner<'_>) -> String {
 
 /// The keyspace that the statement names, or the selected one; sent where its table is routed.
 fn keyspace(planner: &Planner<'_>) -> Result<std::sync::Arc<str>> {
-    match qualifiers::find(planner).into_iter().next() {
-        Some((_, name)) => {
-            let routed = planner.vschema().routed_keyspace(&name, planner.context.tablet_type);
-            planner.existing(routed)
-        }
-        None => {
-            let selected = planner.selected()?;
-            let routed = planner.vschema().routed_keyspace(&selected, planner.context.tablet_type);
-            planner.existing(routed)
-        }
-    }
+    let name = match qualifiers::find(planner).into_iter().next() {
+        Some((_, name)) => name,
+        None => planner.selected()?.to_string(),
+    };
+    planner.existing(planner.vschema().routed_keyspace(&name, planner.context.tablet_type))
 }

@@ -7,12 +7,14 @@
 //! refused. What a statement means over several shards is never guessed.
 
 mod aggregate;
+mod blocks;
 mod clauses;
 mod context;
 mod ddl;
 mod describe;
 mod facts;
 mod insert;
+mod insert_parts;
 mod modify;
 mod other;
 mod plan;
@@ -28,6 +30,7 @@ mod show;
 mod system;
 mod transaction;
 mod vitess;
+mod walk;
 
 use sqlparser::ast;
 

@@ -5,10 +5,11 @@
 
 use sqlparser::ast;
 
+use super::blocks::Builder;
 use super::context::Planner;
 use super::predicate::{self, Shards, Verdict};
 use super::query::{check_functions, plainly_unsharded, rename_tables, table_names, targeted};
-use super::scope::{Analysis, Builder};
+use super::scope::Analysis;
 use super::{Node, Plan, Routing, StatementKind, object_parts, qualifiers, session_values};
 use crate::error::{Result, SqlError};
 use crate::sql::{Edits, Piece, parse};

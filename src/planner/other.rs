@@ -33,8 +33,9 @@ pub(super) fn plan(planner: &Planner<'_>) -> Result<Plan> {
     let node = match first.as_slice() {
         b"kill" => kill(planner)?,
         // As in Vitess: accepted, and nothing is locked.
-        b"lock" if word(1, "tables") || word(1, "table") => Node::Session(SessionCommand::Nothing),
-        b"unlock" if word(1, "tables") || word(1, "table") => Node::Session(SessionCommand::Nothing),
+        b"lock" | b"unlock" if word(1, "tables") || word(1, "table") => {
+            Node::Session(SessionCommand::Nothing)
+        }
         b"call" => call(planner)?,
         b"do" => {
             check_functions(planner)?;

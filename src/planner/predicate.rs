@@ -63,7 +63,7 @@ impl Shards {
 
 /// Decides where the statement goes; what is not together is refused.
 pub(super) fn decide(planner: &Planner<'_>, analysis: &Analysis) -> Result<Verdict> {
-    let Some(keyspace) = common_keyspace(planner, analysis)? else { return Ok(Verdict::NoTables) };
+    let Some(keyspace) = one_keyspace(planner, analysis)? else { return Ok(Verdict::NoTables) };
     if !planner.is_sharded(&keyspace) {
         return Ok(Verdict::Unsharded(keyspace));
     }
@@ -95,7 +95,7 @@ fn is_sharded(table: &Table) -> bool {
 }
 
 /// The keyspace of all tables; reference tables elsewhere count where a copy is at hand.
-fn common_keyspace(planner: &Planner<'_>, analysis: &Analysis) -> Result<Option<Arc<str>>> {
+fn one_keyspace(planner: &Planner<'_>, analysis: &Analysis) -> Result<Option<Arc<str>>> {
     let Some(first) = analysis.uses.first() else { return Ok(None) };
     let fixed = analysis.uses.iter().find(|own| !is_movable(&own.table)).unwrap_or(first);
     let keyspace = fixed.table.keyspace.clone();
@@ -421,8 +421,6 @@ fn tuples(
 /// across types: `5.0` equals the integer 5, a number equals every string that reads as it.
 fn is_usable(planner: &Planner<'_>, table: &Table, column: &str, vindex: &Vindex, value: &Operand) -> bool {
     use crate::value::Value;
-    let number =
-        |kind: LiteralKind| matches!(kind, LiteralKind::Integer | LiteralKind::Decimal | LiteralKind::Float);
     let kind = match value {
         Operand::Literal(index) => match planner.statement.literals.get(*index as usize) {
             Some(literal) => literal.kind,
@@ -445,7 +443,11 @@ fn is_usable(planner: &Planner<'_>, table: &Table, column: &str, vindex: &Vindex
     }
     let is_text =
         table.column(column).is_some_and(|column| column.kind.is_known() && !column.kind.is_integral());
-    !(number(kind) && is_text) && !matches!(kind, LiteralKind::Decimal | LiteralKind::Float)
+    match kind {
+        LiteralKind::Decimal | LiteralKind::Float => false,
+        LiteralKind::Integer => !is_text,
+        LiteralKind::String | LiteralKind::Hex | LiteralKind::Bit => true,
+    }
 }
 
 /// Whether the vindex keeps the order that BETWEEN uses for this column.
@@ -459,7 +461,7 @@ fn is_ordered(table: &Table, column: &str, vindex: &Vindex) -> bool {
     table.column(column).is_some_and(|column| {
         use crate::vschema::ColumnType as C;
         matches!(column.kind, C::Varbinary | C::Binary | C::Blob)
-            || column.collation.as_deref().is_some_and(|collation| &*collation == "binary")
+            || column.collation.as_deref().is_some_and(|collation| collation == "binary")
     })
 }
 

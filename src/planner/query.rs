@@ -7,13 +7,15 @@ use std::sync::Arc;
 
 use sqlparser::ast;
 
+use super::blocks::Builder;
 use super::context::Planner;
 use super::predicate::{self, Shards, Verdict};
-use super::scope::{Analysis, Builder};
+use super::scope::Analysis;
 use super::{
     Node, Plan, Routing, SequenceRef, StatementKind, insert, qualifiers, scatter, session_values, system,
 };
 use crate::error::{Result, SqlError};
+use crate::key::Destination;
 use crate::sql::{Edits, Operand, Piece, TokenKind, parse};
 use crate::value::Value;
 
@@ -120,8 +122,7 @@ pub(super) fn rename_tables(planner: &Planner<'_>, analysis: &Analysis, keyspace
 /// The route to the session's target shard, if it has one.
 pub(super) fn targeted(planner: &Planner<'_>, edits: &mut Edits) -> Result<Option<super::Route>> {
     let Some(destination) = planner.context.destination else { return Ok(None) };
-    use crate::key::Destination as D;
-    if !matches!(destination, D::Shard(_) | D::Id(_)) {
+    if !matches!(destination, Destination::Shard(_) | Destination::Id(_)) {
         return Err(SqlError::unsupported("statements to a key range"));
     }
     let keyspace = planner.selected()?;

@@ -8,9 +8,9 @@ use sqlparser::ast;
 
 use super::clauses::{self, Clauses, Run, same, scan};
 use super::context::Planner;
-use super::facts;
 use super::predicate::Shards;
 use super::scope::{Analysis, lower};
+use super::walk;
 use super::{FROM_END, KeyColumn, Node, Route, SortKey, aggregate};
 use crate::error::{Result, SqlError};
 use crate::sql::{Edits, Operand, Piece, PieceList, TokenKind};
@@ -47,9 +47,9 @@ pub(super) fn plan(
     let (select, clauses) = only_select(planner, query)?;
     let mut scatter = Scatter { planner, analysis, select, clauses, edits, added: Vec::new(), star: None };
     scatter.check()?;
-    scatter.star = scatter.find_star()?;
+    scatter.star = scatter.find_star();
     let local_groups = scatter.groups_are_local();
-    let aggregates = select.projection.iter().any(facts::item_aggregates) || select.having.is_some();
+    let aggregates = select.projection.iter().any(walk::item_aggregates) || select.having.is_some();
     if (aggregates || scatter.clauses.group_at.is_some()) && !local_groups {
         return aggregate::plan(scatter, shards);
     }
@@ -77,7 +77,7 @@ impl Scatter<'_> {
         let clauses = &self.clauses;
         let windows = self.select.projection.iter().any(|item| match item {
             ast::SelectItem::UnnamedExpr(expression)
-            | ast::SelectItem::ExprWithAlias { expr: expression, .. } => facts::has_window(expression),
+            | ast::SelectItem::ExprWithAlias { expr: expression, .. } => walk::has_window(expression),
             _ => false,
         });
         let refused = match () {
@@ -103,12 +103,12 @@ impl Scatter<'_> {
     }
 
     /// The item that is a wildcard of unknown width.
-    fn find_star(&self) -> Result<Option<usize>> {
+    fn find_star(&self) -> Option<usize> {
         let is_star = |item: &ast::SelectItem| {
             matches!(item, ast::SelectItem::Wildcard(_) | ast::SelectItem::QualifiedWildcard(..))
         };
         let mut stars = self.select.projection.iter().enumerate().filter(|(_, item)| is_star(item));
-        Ok(stars.next().map(|(index, _)| index))
+        stars.next().map(|(index, _)| index)
     }
 
     /// Whether all rows of a group are on one shard: the group (or the distinct row) contains the
@@ -362,7 +362,7 @@ impl Scatter<'_> {
 
     pub(super) fn is_number(&self, expression: &ast::Expr) -> bool {
         if let ast::Expr::Function(function) = expression {
-            return matches!(facts::function_name(function).as_deref(), Some("count" | "sum" | "avg"));
+            return matches!(walk::function_name(function).as_deref(), Some("count" | "sum" | "avg"));
         }
         self.column_of(expression).is_some_and(|(index, name)| {
             let table = &self.analysis.uses[index].table;

@@ -41,12 +41,12 @@ fn show(planner: &Planner<'_>) -> Result<Node> {
     if cursor.is("tables") {
         let keyspace = match from {
             Some(Named::Ours(keyspace)) => keyspace,
-            Some(Named::System) => return any_shard(planner, None, &edits),
+            Some(Named::System) => return Ok(any_shard(planner, None, &edits)),
             None => match planner.system_schema() {
                 Some(schema) => {
                     let at = cursor.token().map_or(planner.statement.body.1, |token| token.end);
                     edits.replace(at..at, vec![Piece::text(&format!(" FROM `{schema}`"))]);
-                    return any_shard(planner, None, &edits);
+                    return Ok(any_shard(planner, None, &edits));
                 }
                 None => planner.selected()?,
             },
@@ -67,7 +67,7 @@ fn show(planner: &Planner<'_>) -> Result<Node> {
         },
         None => planner.keyspace().map(|name| planner.existing(name)).transpose()?,
     };
-    any_shard(planner, keyspace, &edits)
+    Ok(any_shard(planner, keyspace, &edits))
 }
 
 /// SHOWs that the gate answers.
@@ -253,7 +253,7 @@ fn table_at(planner: &Planner<'_>, cursor: &mut Cursor<'_>, edits: &mut Edits) -
     let text = planner.statement.text;
     let qualifier_name = qualifier.and_then(|token| token.identifier(text));
     if qualifier_name.as_deref().is_some_and(|name| crate::sql::is_system_schema(name.as_bytes())) {
-        return Ok(planner.keyspace().map(|name| planner.existing(name)).transpose()?);
+        return planner.keyspace().map(|name| planner.existing(name)).transpose();
     }
     if qualifier_name.is_none() && planner.system_schema().is_some() {
         let mut prefix = Vec::new();
@@ -301,8 +301,8 @@ fn keyspace_route(planner: &Planner<'_>, keyspace: Option<Arc<str>>, edits: &Edi
     planner.route(keyspace, if sharded { Routing::AnyShard } else { Routing::Unsharded }, edits)
 }
 
-fn any_shard(planner: &Planner<'_>, keyspace: Option<Arc<str>>, edits: &Edits) -> Result<Node> {
-    Ok(Node::Route(keyspace_route(planner, keyspace, edits)))
+fn any_shard(planner: &Planner<'_>, keyspace: Option<Arc<str>>, edits: &Edits) -> Node {
+    Node::Route(keyspace_route(planner, keyspace, edits))
 }
 
 // === EXPLAIN, DESCRIBE ===
@@ -319,7 +319,7 @@ fn explain(planner: &Planner<'_>) -> Result<Node> {
     let Some(start) = start else {
         cursor.eat_any(&["extended"]);
         let keyspace = table_at(planner, &mut cursor, &mut edits)?;
-        return any_shard(planner, keyspace, &edits);
+        return Ok(any_shard(planner, keyspace, &edits));
     };
     let analyze = (1..start).any(|index| planner.statement.is_word(index, "analyze"));
     let inner = inner_plan(planner, start)?;

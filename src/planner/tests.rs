@@ -207,21 +207,22 @@ fn destination_class(plan: &Plan) -> String {
         Routing::None => "none",
         _ => "some_shards",
     };
-    fn route(node: &Node) -> Option<&Routing> {
-        match node {
-            Node::Route(route) | Node::Modify(route) => Some(&route.routing),
-            Node::Limit { input, .. }
-            | Node::Sort { input, .. }
-            | Node::Distinct { input, .. }
-            | Node::Truncate { input, .. } => route(input),
-            Node::Aggregate(aggregate) => route(&aggregate.input),
-            _ => None,
-        }
-    }
     match &plan.node {
         Node::Insert(insert) if insert.sharding.is_some() => "sharded_insert".to_owned(),
         Node::Insert(_) | Node::NextValues { .. } => "unsharded".to_owned(),
         Node::Modify(_) if plan.kind == StatementKind::Ddl => "send:DDL".to_owned(),
         node => route(node).map_or("no_shard", of).to_owned(),
+    }
+}
+
+fn route(node: &Node) -> Option<&Routing> {
+    match node {
+        Node::Route(route) | Node::Modify(route) => Some(&route.routing),
+        Node::Limit { input, .. }
+        | Node::Sort { input, .. }
+        | Node::Distinct { input, .. }
+        | Node::Truncate { input, .. } => route(input),
+        Node::Aggregate(aggregate) => route(&aggregate.input),
+        _ => None,
     }
 }
