@@ -37,13 +37,17 @@ pub(super) fn find(planner: &Planner<'_>) -> Vec<(Token, String)> {
     let tokens = statement.tokens;
     let mut found = Vec::new();
     let mut areas = vec![Area::Other];
+    let is_ddl = matches!(
+        crate::sql::classify(statement.text, tokens.get(..2).unwrap_or_default()),
+        StatementKind::Ddl | StatementKind::Other | StatementKind::Show
+    );
     for (index, token) in tokens.iter().enumerate() {
         let kind = |index: usize| tokens.get(index).map(|token| token.kind);
         let before = index.checked_sub(1).and_then(|before| tokens.get(before));
         let after_dot = before.is_some_and(|token| token.kind == TokenKind::Dot);
         let is_qualifier = !after_dot && kind(index + 1) == Some(TokenKind::Dot);
         if !is_qualifier {
-            follow(planner, token, after_dot, &mut areas);
+            follow(planner, token, after_dot, is_ddl, &mut areas);
             continue;
         }
         let Some(name) = token.identifier(statement.text) else { continue };
@@ -70,11 +74,7 @@ enum Area {
     Other,
 }
 
-fn follow(planner: &Planner<'_>, token: &Token, after_dot: bool, areas: &mut Vec<Area>) {
-    let is_ddl = matches!(
-        crate::sql::classify(planner.statement.text, planner.statement.tokens.get(..2).unwrap_or_default()),
-        StatementKind::Ddl | StatementKind::Other | StatementKind::Show
-    );
+fn follow(planner: &Planner<'_>, token: &Token, after_dot: bool, is_ddl: bool, areas: &mut Vec<Area>) {
     let current = areas.last().copied().unwrap_or(Area::Other);
     let next = match token.kind {
         TokenKind::LeftParen => {
