@@ -99,7 +99,7 @@ async fn write(arguments: Arc<Arguments>, next: Arc<AtomicU64>) -> Result<u64, S
         for (table, columns, values) in batch.inserts() {
             if !values.is_empty() {
                 let insert = format!("INSERT INTO {table} ({columns}) VALUES {values}");
-                conn.query_drop(insert).await.map_err(text)?;
+                conn.query_drop(&insert).await.map_err(|error| format!("{error} {insert}"))?;
                 rows += conn.affected_rows();
             }
         }
