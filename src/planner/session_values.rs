@@ -22,6 +22,8 @@ pub const GATE_VARIABLES: &[&str] = &[
     "read_after_write_timeout",
     "session_uuid",
     "skip_query_plan_cache",
+    // Clients that read a server's socket here connect to it the next time, past the gate.
+    "socket",
     "transaction_mode",
     "transaction_timeout",
     "version",
@@ -265,7 +267,7 @@ fn variable_piece(text: &[u8], token: &Token) -> Option<Piece> {
     }
     let (global, name) = system_variable_name(&name);
     match name.as_str() {
-        "version" | "version_comment" => Some(Piece::SystemVariable(name.into())),
+        "version" | "version_comment" | "socket" => Some(Piece::SystemVariable(name.into())),
         _ if global => None,
         "last_insert_id" | "identity" => Some(Piece::LastInsertId),
         "pseudo_thread_id" => Some(Piece::ConnectionId),

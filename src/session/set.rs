@@ -55,7 +55,7 @@ impl Session {
                 }
                 SetTarget::Global(name) => return Err(SqlError::global_variable_refused(name)),
                 SetTarget::Session(name) => {
-                    if matches!(name.as_str(), "version" | "version_comment") {
+                    if matches!(name.as_str(), "version" | "version_comment" | "socket") {
                         return Err(SqlError::read_only_variable(name));
                     }
                     if let Some(known) = SessionState::gate_variable(name) {

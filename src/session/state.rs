@@ -52,6 +52,7 @@ const GATE_VARIABLES: &[(&str, Fresh)] = &[
     ("interactive_timeout", Fresh::Number(28_800)),
     ("query_timeout", Fresh::Number(0)),
     ("session_uuid", Fresh::Text("")),
+    ("socket", Fresh::Text("")),
     ("transaction_mode", Fresh::Text("MULTI")),
     ("transaction_timeout", Fresh::Number(0)),
     ("wait_timeout", Fresh::Number(28_800)),
