@@ -99,8 +99,10 @@ async fn write(arguments: Arc<Arguments>, next: Arc<AtomicU64>) -> Result<u64, S
         for (table, columns, values) in batch.inserts() {
             if !values.is_empty() {
                 let insert = format!("INSERT INTO {table} ({columns}) VALUES {values}");
-                conn.query_drop(&insert).await.map_err(|error| format!("{error} {insert}"))?;
-                rows += conn.affected_rows();
+                let failed = |error: mysql_async::Error| format!("{error} in: {insert}");
+                let result = conn.query_iter(&insert).await.map_err(failed)?;
+                rows += result.affected_rows();
+                result.drop_result().await.map_err(failed)?;
             }
         }
     }

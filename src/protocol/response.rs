@@ -125,13 +125,14 @@ impl<'a> OkPacket<'a> {
             warnings: input.u16()?,
             ..Self::default()
         };
-        if !capabilities.contains(Capabilities::SESSION_TRACK) {
-            packet.info = input.take_rest();
-            return Ok(packet);
-        }
-        // Servers omit the info string where there is nothing to say at all.
+        // The protocol page says that without SESSION_TRACK the text runs to the packet's end. MySQL 9.7
+        // and MariaDB 10.11 put a length before it in both cases, and omit it where there is nothing to
+        // say at all.
         if !input.is_empty() {
             packet.info = input.lenenc_bytes()?;
+        }
+        if !capabilities.contains(Capabilities::SESSION_TRACK) {
+            return Ok(packet);
         }
         if packet.status.contains(Status::SESSION_STATE_CHANGED) && !input.is_empty() {
             packet.session_state = input.lenenc_bytes()?;
@@ -155,9 +156,8 @@ impl<'a> OkPacket<'a> {
         put_lenenc_int(out, self.last_insert_id);
         out.put_u16_le(status.0);
         out.put_u16_le(self.warnings);
-        if !tracks {
-            out.put_slice(self.info);
-        } else if has_block || !self.info.is_empty() {
+        // With a length, whatever SESSION_TRACK says: see decode.
+        if has_block || !self.info.is_empty() {
             put_lenenc_bytes(out, self.info);
         }
         if has_block {
@@ -336,6 +336,18 @@ mod tests {
         let mut out = BytesMut::new();
         packet.encode(&mut out, header, capabilities);
         out.to_vec()
+    }
+
+    /// As MySQL 9.7.4 and MariaDB 10.11.19 answered an UPDATE to a client without SESSION_TRACK.
+    #[test]
+    fn the_info_text_has_a_length_without_session_track_too() {
+        let wire = b"\x00\x0a\x00\x22\x00\x00\x00*Rows matched: 10  Changed: 10  Warnings: 0";
+        let packet = OkPacket::decode(wire, Capabilities::PROTOCOL_41).unwrap();
+        assert_eq!(packet.affected_rows, 10);
+        assert_eq!(packet.info, b"Rows matched: 10  Changed: 10  Warnings: 0");
+        let mut out = BytesMut::new();
+        packet.encode(&mut out, OkHeader::Ok, Capabilities::PROTOCOL_41);
+        assert_eq!(&out[..], wire);
     }
 
     #[test]
