@@ -146,7 +146,9 @@ fn pause(time: Duration) {
 fn start_mysql(folder: &Path, port: u16) -> io::Result<Server> {
     let program = mysqld()?;
     let data = folder.join("mysql");
-    let is_mariadb = program.ends_with("mariadbd");
+    // By what it says: Debian's mysqld is a link to mariadbd.
+    let version = Command::new(&program).args(["--no-defaults", "--version"]).output()?;
+    let is_mariadb = String::from_utf8_lossy(&version.stdout).contains("MariaDB");
     let as_root = if fs::metadata("/proc/self").is_ok_and(|me| std::os::unix::fs::MetadataExt::uid(&me) == 0)
     {
         "--user=root"
