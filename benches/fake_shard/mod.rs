@@ -1,8 +1,9 @@
 //! What stands in for a MySQL server where only the gate is to be measured?
 //!
-//! A server of one answer: every login succeeds, a point select of sysbench gives one row, and any
-//! other command gives OK. Threads with fixed buffers, no allocation once a connection is logged in,
-//! so that a counting allocator in the same process sees the gate alone.
+//! A server of few answers: every login succeeds, a point select of sysbench gives one row, PREPARE
+//! one parameter and one column, and any other command gives OK. Threads with fixed buffers, no
+//! allocation once a connection is logged in, so that a counting allocator in the same process sees
+//! the gate alone.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -50,6 +51,15 @@ fn point_select_answer() -> Vec<u8> {
     answer
 }
 
+/// The answer to PREPARE of a point select, framed: statement 1, one column, one parameter.
+fn prepared_answer() -> Vec<u8> {
+    let mut answer = Vec::new();
+    for (sequence, payload) in (1..).zip([&[0, 1, 0, 0, 0, 1, 0, 1, 0, 0, 0, 0][..], COLUMN, COLUMN]) {
+        answer.extend_from_slice(&frame(sequence, payload));
+    }
+    answer
+}
+
 /// Starts serving on a free port of 127.0.0.1, for the rest of the process's life.
 pub(crate) fn start() -> io::Result<u16> {
     let listener = TcpListener::bind(("127.0.0.1", 0))?;
@@ -69,7 +79,7 @@ fn serve(mut stream: TcpStream) -> io::Result<()> {
     let mut buffer = vec![0; 64 * 1024];
     read_packet(&mut stream, &mut buffer)?;
     stream.write_all(&frame(2, OK))?;
-    let (ok, rows) = (frame(1, OK), point_select_answer());
+    let (ok, rows, prepared) = (frame(1, OK), point_select_answer(), prepared_answer());
     loop {
         let length = read_packet(&mut stream, &mut buffer)?;
         let is_point_select = buffer[..length].starts_with(b"\x03SELECT c FROM ");
@@ -77,6 +87,9 @@ fn serve(mut stream: TcpStream) -> io::Result<()> {
             // COM_QUIT, and COM_STMT_CLOSE, which has no answer.
             0x01 => return Ok(()),
             0x19 => {}
+            0x16 => stream.write_all(&prepared)?,
+            // COM_STMT_EXECUTE: nobody decodes the rows.
+            0x17 => stream.write_all(&rows)?,
             _ if is_point_select => stream.write_all(&rows)?,
             _ => stream.write_all(&ok)?,
         }
