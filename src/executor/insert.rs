@@ -8,6 +8,7 @@
 
 use std::sync::Arc;
 
+use super::modify::{NOTES_SIZE, SHOW_WARNINGS};
 use super::output::{OkSummary, SchemaName};
 use super::route::{Target, Targets, owner};
 use super::send::Statement;
@@ -75,6 +76,11 @@ impl<'a> ExecContext<'a> {
                     if forward.is_done() {
                         break;
                     }
+                }
+                if summary.warnings > 0 {
+                    // The statement is done: losing the texts must not make it an error.
+                    let shown = forward.collect(SHOW_WARNINGS, NOTES_SIZE).await;
+                    summary.notes = shown.map(|result| result.rows).unwrap_or_default();
                 }
                 summary
             }

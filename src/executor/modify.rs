@@ -8,6 +8,7 @@
 //! DDL cannot be undone: it runs on every shard, and an error names the shards that have it and those
 //! that do not.
 
+use bytes::Bytes;
 use futures_util::future::join_all;
 
 use super::output::{OkSummary, SchemaName};
@@ -17,7 +18,14 @@ use super::{ExecContext, Output};
 use crate::backend::{OwnedEvent, Summary};
 use crate::error::{Result, SqlError, SqlState};
 use crate::planner::{Route, Routing, StatementKind};
+use crate::protocol::row::RawRow;
 use crate::transaction::Held;
+
+/// What a connection is asked after an answer with warnings.
+pub(super) const SHOW_WARNINGS: &[u8] = b"SHOW WARNINGS";
+
+/// The most that a shard's warnings may take, in bytes.
+pub(super) const NOTES_SIZE: usize = 256 << 10;
 
 // === impl ExecContext ===
 
@@ -63,11 +71,17 @@ impl<'a> ExecContext<'a> {
     /// Runs the statement on all targets and waits for all answers.
     async fn run_all(self, targets: &[Target], statement: Statement<'_>) -> Result<OkSummary> {
         let deadline = self.deadline;
+        let statement_rows = statement.rows.len();
         let mut held = self.send_all(targets, statement).await?;
         let answers = join_all(held.iter_mut().map(|held| answer(held, deadline))).await;
         let mut total = OkSummary::default();
-        for answer in answers {
-            total.add(&answer?);
+        for (answer, target) in answers.into_iter().zip(targets) {
+            let (mut summary, notes) = answer?;
+            if summary.info.is_empty() && statement_rows > 1 && target.own.len() == 1 {
+                summary.info = one_row_info(&summary);
+            }
+            total.add(&summary);
+            total.notes.extend(notes);
         }
         Ok(total)
     }
@@ -98,8 +112,9 @@ impl<'a> ExecContext<'a> {
         let (mut total, mut done, mut failed, mut first) = (OkSummary::default(), vec![], vec![], None);
         for (name, answer) in names.into_iter().zip(answers) {
             match answer {
-                Ok(summary) => {
+                Ok((summary, notes)) => {
                     total.add(&summary);
+                    total.notes.extend(notes);
                     done.push(name);
                 }
                 Err(error) => {
@@ -124,11 +139,30 @@ impl<'a> ExecContext<'a> {
     }
 }
 
-/// Waits for the end of one shard's answer; rows (of RETURNING) have no place in a sum.
-async fn answer(held: &mut Held<'_>, deadline: Option<tokio::time::Instant>) -> Result<Summary> {
+/// What MySQL would say of a single-row INSERT, were it one of several rows: it says nothing there. An
+/// IGNORE that met a duplicate changes no row, ON DUPLICATE KEY UPDATE and REPLACE change two.
+fn one_row_info(summary: &Summary) -> Bytes {
+    let duplicates = u8::from(summary.affected_rows != 1);
+    format!("Records: 1  Duplicates: {duplicates}  Warnings: {}", summary.warnings).into()
+}
+
+/// Waits for the end of one shard's answer, and reads its warnings where it has some; rows (of
+/// RETURNING) have no place in a sum.
+async fn answer(
+    held: &mut Held<'_>,
+    deadline: Option<tokio::time::Instant>,
+) -> Result<(Summary, Vec<RawRow>)> {
     let read = async {
         match held.next_owned().await? {
-            OwnedEvent::Ok(summary) if held.peek().response_done() => Ok(summary),
+            OwnedEvent::Ok(summary) if held.peek().response_done() => {
+                let mut notes = Vec::new();
+                if summary.warnings > 0 {
+                    // The statement is done: losing the texts must not make it an error.
+                    let shown = held.lease().collect(SHOW_WARNINGS, NOTES_SIZE).await;
+                    notes = shown.map(|result| result.rows).unwrap_or_default();
+                }
+                Ok((summary, notes))
+            }
             OwnedEvent::Error(error) => Err(SchemaName::error_of(held.peek().tablet(), error.into_error())),
             _ => Err(SqlError::unsupported("a change with rows or several results on more than one shard")),
         }

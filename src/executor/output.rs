@@ -10,6 +10,7 @@ use super::stream::RowStream;
 use crate::backend::{Event, ResultSet, Summary};
 use crate::error::{Result, SqlError};
 use crate::protocol::column::Columns;
+use crate::protocol::row::RawRow;
 use crate::topology::Tablet;
 use crate::transaction::Held;
 
@@ -38,6 +39,8 @@ pub struct OkSummary {
     pub warnings: u16,
     /// `Records: …` or `Rows matched: …`, with the numbers of all shards added.
     pub info: Bytes,
+    /// The rows of SHOW WARNINGS of the shards that warned: level, code, message.
+    pub notes: Vec<RawRow>,
 }
 
 /// One shard's answer, not read yet: the statement is sent with the first call of

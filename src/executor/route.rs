@@ -94,17 +94,21 @@ impl ExecContext<'_> {
         }
     }
 
-    /// A shard that the transaction stands on already, or one at random.
+    /// A shard that the transaction stands on already, or one at random. Where several shards share a
+    /// server, the one whose database is called like the keyspace: its answers need no renaming.
     fn any_shard<'k>(&self, keyspace: &'k Keyspace) -> Result<&'k Arc<Shard>> {
+        let is_namesake =
+            |shard: &Arc<Shard>| shard.primary().is_some_and(|tablet| tablet.schema == keyspace.name);
+        let some_are = keyspace.shards.iter().any(is_namesake);
+        let fits = |shard: &&Arc<Shard>| !some_are || is_namesake(shard);
         for pinned in self.transactions.shards() {
-            if let Some(shard) = keyspace.shards.iter().find(|shard| ***shard == **pinned) {
+            if let Some(shard) = keyspace.shards.iter().find(|shard| ***shard == **pinned && fits(shard)) {
                 return Ok(shard);
             }
         }
-        match keyspace.shards.len() {
-            0 => first_shard(keyspace),
-            count => Ok(&keyspace.shards[rand::random_range(0..count)]),
-        }
+        let count = keyspace.shards.iter().filter(fits).count();
+        let chosen = if count < 2 { 0 } else { rand::random_range(0..count) };
+        keyspace.shards.iter().filter(fits).nth(chosen).map_or_else(|| first_shard(keyspace), Ok)
     }
 
     fn choose(&self, keyspace: &Keyspace, routing: &Routing, chosen: &mut ByShard) -> Result<()> {

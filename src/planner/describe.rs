@@ -221,6 +221,7 @@ pub(super) fn render(template: &Template, statement: &Statement<'_>) -> String {
             Piece::LastInsertId => ":__lastInsertId".to_owned(),
             Piece::Database => ":__vtdbname".to_owned(),
             Piece::ConnectionId => "{connection id}".to_owned(),
+            Piece::User => "{user}".to_owned(),
             Piece::RowCount => ":__vtrcount".to_owned(),
             Piece::FoundRows => ":__vtfrows".to_owned(),
             Piece::UserVariable(name) => format!(":__vtudv{name}"),

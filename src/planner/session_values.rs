@@ -250,10 +250,14 @@ fn function_call(text: &[u8], tokens: &[Token], index: usize) -> Option<usize> {
 fn function_piece(word: &[u8]) -> Option<Piece> {
     let is = |name: &str| word.eq_ignore_ascii_case(name.as_bytes());
     match word.len() {
+        4 if is("user") => Some(Piece::User),
         6 if is("schema") => Some(Piece::Database),
+        7 if is("version") => Some(Piece::SystemVariable("version".into())),
         8 if is("database") => Some(Piece::Database),
         9 if is("row_count") => Some(Piece::RowCount),
         10 if is("found_rows") => Some(Piece::FoundRows),
+        11 if is("system_user") => Some(Piece::User),
+        12 if is("session_user") || is("current_user") => Some(Piece::User),
         13 if is("connection_id") => Some(Piece::ConnectionId),
         14 if is("last_insert_id") => Some(Piece::LastInsertId),
         _ => None,

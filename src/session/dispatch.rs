@@ -131,6 +131,7 @@ impl Session {
         self.reset().await;
         let login = frontend::change_user(&mut self.client, change, &self.shared.login).await?;
         self.user.clone_from(&login.user);
+        self.state.user = format!("{}@{}", login.user, super::host(&self.registration.entry().peer));
         self.registration.entry().update(|view| view.user.clone_from(&login.user));
         self.login_settings = super::variables::login_settings(self.shared.pools.settings(), login.charset);
         self.adopt_settings(self.login_settings.clone());

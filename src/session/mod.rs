@@ -166,7 +166,9 @@ impl Session {
     fn new(shared: Arc<Shared>, client: ClientConnection, registration: Registration, login: &Login) -> Self {
         let capabilities = client.capabilities();
         let settings = variables::login_settings(shared.pools.settings(), login.charset);
-        let state = SessionState::new(registration.entry().id);
+        let user = format!("{}@{}", login.user, host(&registration.entry().peer));
+        let version = shared.login.server_version.trim_start_matches("5.5.5-").into();
+        let state = SessionState::new(registration.entry().id, user, version);
         let scope =
             Scope { target: state.target.clone(), options: shared.limits.lex, prepared: false, epoch: 0 };
         registration.entry().update(|view| {
@@ -195,4 +197,9 @@ impl Session {
             shared,
         }
     }
+}
+
+/// The host of a `host:port`; IPv6 addresses keep their brackets off.
+fn host(peer: &str) -> &str {
+    peer.rsplit_once(':').map_or(peer, |(host, _)| host.trim_matches(['[', ']']))
 }

@@ -76,6 +76,7 @@ pub(super) async fn send(
             Ok(Ok(Answered {
                 affected_rows: summary.affected_rows,
                 last_insert_id: summary.last_insert_id,
+                warnings: summary.notes.iter().filter_map(|row| Warning::from_row(&row.0)).collect(),
                 ..Answered::default()
             }))
         }

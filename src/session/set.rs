@@ -379,7 +379,8 @@ fn checked(name: &'static str, value: Value, default: bool) -> Result<Value> {
 
 fn fresh(name: &str) -> Option<Value> {
     use crate::sql::SessionValues as _;
-    SessionState::gate_variable(name).map(|name| SessionState::new(0).system_variable(name))
+    let fresh = SessionState::new(0, String::new(), "".into());
+    SessionState::gate_variable(name).map(|name| fresh.system_variable(name))
 }
 
 /// The values of a one-row result as SQL texts: numbers bare, strings quoted.

@@ -1,6 +1,7 @@
 //! What does a session remember between two statements?
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::target::Target;
 use crate::protocol::row::TextRow;
@@ -24,6 +25,10 @@ pub(super) struct Warning {
 pub(super) struct SessionState {
     /// The connection id that the client knows.
     pub(super) id: u32,
+    /// `USER()`: user and host.
+    pub(super) user: String,
+    /// `VERSION()`: what the greeting said.
+    pub(super) version: Arc<str>,
     /// What USE selected.
     pub(super) target: Target,
     /// The target as text, for `DATABASE()`.
@@ -48,11 +53,17 @@ pub(super) struct SessionState {
 /// `autocommit` and `transaction_mode` are here for reading only: they have fields of their own.
 const GATE_VARIABLES: &[(&str, Fresh)] = &[
     ("autocommit", Fresh::Number(1)),
+    ("client_found_rows", Fresh::Number(0)),
     ("ddl_strategy", Fresh::Text("direct")),
+    ("enable_system_settings", Fresh::Number(1)),
     ("interactive_timeout", Fresh::Number(28_800)),
+    ("migration_context", Fresh::Text("")),
     ("query_timeout", Fresh::Number(0)),
+    ("read_after_write_gtid", Fresh::Text("")),
+    ("read_after_write_timeout", Fresh::Number(0)),
     ("session_uuid", Fresh::Text("")),
     ("socket", Fresh::Text("")),
+    ("skip_query_plan_cache", Fresh::Number(0)),
     ("transaction_mode", Fresh::Text("MULTI")),
     ("transaction_timeout", Fresh::Number(0)),
     ("wait_timeout", Fresh::Number(28_800)),
@@ -86,9 +97,11 @@ impl Warning {
 
 impl SessionState {
     /// A session that has just logged in.
-    pub(super) fn new(id: u32) -> Self {
+    pub(super) fn new(id: u32, user: String, version: Arc<str>) -> Self {
         Self {
             id,
+            user,
+            version,
             target: Target::NONE,
             target_text: None,
             autocommit: true,
@@ -103,7 +116,7 @@ impl SessionState {
 
     /// Back to the state after login, as COM_RESET_CONNECTION does: the selected target stays.
     pub(super) fn reset(&mut self) {
-        let fresh = Self::new(self.id);
+        let fresh = Self::new(self.id, self.user.clone(), Arc::clone(&self.version));
         let old = std::mem::replace(self, fresh);
         self.target = old.target;
         self.target_text = old.target_text;
@@ -135,6 +148,10 @@ impl SessionValues for SessionState {
         u64::from(self.id)
     }
 
+    fn user(&self) -> &str {
+        &self.user
+    }
+
     fn row_count(&self) -> i64 {
         self.row_count
     }
@@ -148,8 +165,18 @@ impl SessionValues for SessionState {
     }
 
     fn system_variable(&self, name: &str) -> Value {
-        if name == "autocommit" {
-            return Value::Int(i64::from(self.autocommit));
+        let warnings = |level: Option<&str>| {
+            let wanted =
+                self.warnings.iter().filter(|warning| level.is_none_or(|level| warning.level == level));
+            Value::Int(i64::try_from(wanted.count()).unwrap_or(i64::MAX))
+        };
+        match name {
+            "autocommit" => return Value::Int(i64::from(self.autocommit)),
+            "version" => return Value::Text(self.version.as_bytes().to_vec().into()),
+            "version_comment" => return Value::Text("shardgate".into()),
+            "warning_count" => return warnings(None),
+            "error_count" => return warnings(Some("Error")),
+            _ => {}
         }
         if let Some(value) = self.gate_variables.get(name) {
             return value.clone();

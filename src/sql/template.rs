@@ -43,6 +43,8 @@ pub enum Piece {
     Database,
     /// The gate's connection id.
     ConnectionId,
+    /// The client's user as `name@host`, a quoted string.
+    User,
     /// `ROW_COUNT()` of the session.
     RowCount,
     /// `FOUND_ROWS()` of the session.
@@ -70,6 +72,8 @@ pub trait SessionValues {
     fn database(&self) -> Option<&str>;
     /// `CONNECTION_ID()`.
     fn connection_id(&self) -> u64;
+    /// `USER()`: the client's user and host.
+    fn user(&self) -> &str;
     /// `ROW_COUNT()`.
     fn row_count(&self) -> i64;
     /// `FOUND_ROWS()`.
@@ -155,6 +159,7 @@ impl Template {
                 Piece::LastInsertId
                     | Piece::Database
                     | Piece::ConnectionId
+                    | Piece::User
                     | Piece::RowCount
                     | Piece::FoundRows
                     | Piece::UserVariable(_)
@@ -213,6 +218,9 @@ impl Piece {
             }
             Self::LastInsertId => number(out, shard.session.last_insert_id()),
             Self::ConnectionId => number(out, shard.session.connection_id()),
+            Self::User => {
+                literal::write_string(shard.session.user().as_bytes(), escapes, out);
+            }
             Self::FoundRows => number(out, shard.session.found_rows()),
             Self::LimitPlusOffset => number(out, shard.limit),
             Self::RowCount => {
@@ -397,6 +405,9 @@ mod tests {
         }
         fn connection_id(&self) -> u64 {
             7
+        }
+        fn user(&self) -> &'static str {
+            "u@h"
         }
         fn row_count(&self) -> i64 {
             -1

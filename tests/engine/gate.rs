@@ -61,6 +61,10 @@ impl SessionValues for Nobody {
     fn database(&self) -> Option<&str> {
         None
     }
+    fn user(&self) -> &'static str {
+        "tester@localhost"
+    }
+
     fn connection_id(&self) -> u64 {
         1
     }
