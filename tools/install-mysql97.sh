@@ -28,7 +28,8 @@ mirror() {
   sed -nE 's#^deb (\[[^]]*\] )?(https?://[^ ]+).*#\2#p; s#^URIs: *(https?://[^ ]+).*#\1#p' \
     /etc/apt/sources.list /etc/apt/sources.list.d/* 2>/dev/null | grep -v security | grep '/debian/*$' | head -n 1
 }
-from=$(mirror)
+# No mirror in its sources is no reason to stop.
+from=$(mirror || true)
 echo "installing MySQL 9.7 from Debian unstable into $home (debootstrap)" >&2
 mkdir -p "$home/bin"
 "${sudo[@]}" rm -rf "$home/root"
