@@ -47,6 +47,8 @@ pub struct ExecContext<'a> {
     pub tablet_type: TabletType,
     /// The session's keyspace: where statements without a keyspace go.
     pub keyspace: Option<&'a Arc<str>>,
+    /// The statement names a table. With `autocommit = 0` only such a statement begins a transaction.
+    pub names_tables: bool,
     /// `NO_AUTO_VALUE_ON_ZERO` is on: only NULL asks a sequence.
     pub no_auto_value_on_zero: bool,
     /// When the statement must be done.

@@ -121,7 +121,7 @@ impl<'a> ExecContext<'a> {
         self.metrics.query.shards_per_query.observe(targets.len() as f64);
         let connect = Connect { pools: self.pools, settings: self.settings, found_rows: self.found_rows };
         let transactions: &'a mut ShardTransactions = self.transactions;
-        if statement.joins {
+        if statement.joins && self.names_tables {
             transactions.begin_if_wanted();
         }
         if statement.joins && transactions.is_open() {

@@ -237,7 +237,7 @@ impl Session {
             if let Err(error) = self.commit().await {
                 return Ok(Err(error));
             }
-        } else {
+        } else if !plan.tables.is_empty() {
             self.transactions.begin_if_wanted();
         }
         let status = self.transactions.status();
@@ -294,6 +294,7 @@ impl Session {
             },
             tablet_type: self.scope.target.tablet_type,
             keyspace: self.scope.target.keyspace.as_ref().filter(|name| !is_system_schema(name.as_bytes())),
+            names_tables: !plan.tables.is_empty(),
             no_auto_value_on_zero: self.no_auto_value_on_zero,
             deadline: limits.query_timeout.map(|timeout| Instant::now() + timeout),
             memory: limits.query_memory,

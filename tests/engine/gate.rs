@@ -172,6 +172,7 @@ impl Gate {
             protocol: if binary { Protocol::Binary(&execution) } else { Protocol::Text },
             tablet_type: TabletType::Primary,
             keyspace: None,
+            names_tables: true,
             no_auto_value_on_zero: false,
             deadline: None,
             memory: 1 << 20,
