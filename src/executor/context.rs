@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use prometheus::IntCounter;
 use tokio::time::Instant;
 
 use super::Sequences;
@@ -57,6 +58,8 @@ pub struct ExecContext<'a> {
     pub memory: usize,
     /// The gate's sequences.
     pub sequences: &'a Sequences,
+    /// Counts the shard queries of this statement.
+    pub routes: Option<&'a IntCounter>,
     /// The gate's metrics.
     pub metrics: &'a Metrics,
 }

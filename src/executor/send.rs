@@ -119,6 +119,9 @@ impl<'a> ExecContext<'a> {
     async fn connections(self, targets: &[Target], statement: Statement<'_>) -> Result<Vec<Held<'a>>> {
         #[allow(clippy::cast_precision_loss, reason = "a number of shards")]
         self.metrics.query.shards_per_query.observe(targets.len() as f64);
+        if let Some(routes) = self.routes {
+            routes.inc_by(targets.len() as u64);
+        }
         let connect = Connect { pools: self.pools, settings: self.settings, found_rows: self.found_rows };
         let transactions: &'a mut ShardTransactions = self.transactions;
         if statement.joins && self.names_tables {

@@ -40,7 +40,7 @@ pub use describe::describe;
 pub use plan::*;
 pub use routing::{Condition, Routing};
 pub use session_values::GATE_VARIABLES;
-pub use vitess::{describe_json, plan_json, plan_line};
+pub use vitess::{describe_json, plan_json, plan_line, plan_type};
 
 use crate::error::{Result, SqlError};
 use crate::sql::{Statement, TokenKind, classify, syntax_error};

@@ -61,7 +61,9 @@ pub fn plan_json(plan: &Plan, statement: &Statement<'_>, vschema: &VSchema) -> J
     json.into()
 }
 
-fn plan_type(plan: &Plan) -> &'static str {
+/// The plan type of Vitess's metrics and VEXPLAIN (`engine/plan.go`).
+#[must_use]
+pub fn plan_type(plan: &Plan) -> &'static str {
     match &plan.node {
         Node::Route(route) | Node::Modify(route) => match &route.routing {
             _ if plan.kind == StatementKind::Ddl => "DirectDDL",

@@ -131,6 +131,8 @@ struct Session {
     multi_statements: bool,
     found_rows: bool,
     series: query::Series,
+    /// Where the running statement counts its shard queries.
+    routes: Option<prometheus::IntCounter>,
     /// The running EXECUTE asked for a cursor.
     cursor_wanted: bool,
     /// The cursor that the running EXECUTE opened.
@@ -192,6 +194,7 @@ impl Session {
             multi_statements: capabilities.contains(Capabilities::MULTI_STATEMENTS),
             found_rows: capabilities.contains(Capabilities::FOUND_ROWS),
             series,
+            routes: None,
             cursor_wanted: false,
             opened_cursor: None,
             shared,

@@ -6,15 +6,20 @@
 //! drops them as they age out.
 
 use std::hash::{Hash, Hasher};
+use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use prometheus::IntCounter;
 use quick_cache::sync::Cache;
 use quick_cache::{Equivalent, Weighter};
 
 use super::target::Target;
-use crate::planner::Plan;
+use crate::key::TabletType;
+use crate::metrics::{ExecutionSeries, QueryMetrics};
+use crate::planner::{Plan, plan_type};
 use crate::sql::LexOptions;
+use crate::vschema::VSchema;
 
 /// What planning looks at besides the statement.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -30,10 +35,19 @@ pub struct Scope {
     pub epoch: u64,
 }
 
+/// A plan with the metrics that its executions count into.
+#[derive(Debug)]
+pub struct Planned {
+    plan: Plan,
+    /// Executions, and shard queries that they made.
+    pub series: ExecutionSeries,
+    by_table: Vec<IntCounter>,
+}
+
 /// The plans of all sessions. Bounded by the bytes of its keys and an estimate of its plans.
 #[derive(Debug)]
 pub struct PlanCache {
-    cache: Cache<Key, Arc<Plan>, ByWeight>,
+    cache: Cache<Key, Arc<Planned>, ByWeight>,
     hits: AtomicU64,
     misses: AtomicU64,
     capacity: u64,
@@ -72,6 +86,40 @@ struct ByWeight;
 /// What a plan is assumed to weigh beyond its key: the node, its templates and its names.
 const PLAN_WEIGHT: u64 = 1024;
 
+// === impl Planned ===
+
+impl Planned {
+    /// Resolves the metrics of a plan. Tables that the VSchema does not list have none, so that
+    /// clients cannot make series.
+    pub fn new(plan: Plan, metrics: &QueryMetrics, vschema: &VSchema, tablet_type: TabletType) -> Self {
+        let query = plan.kind.label().to_ascii_uppercase();
+        let tablet = tablet_type.as_str().to_ascii_uppercase();
+        let series = metrics.execution(&query, plan_type(&plan), &tablet);
+        let listed = |name: &&String| {
+            let (keyspace, table) = name.split_once('.').unwrap_or_default();
+            vschema.keyspace(keyspace).is_some_and(|keyspace| keyspace.table(table).is_some())
+        };
+        let by_table = plan.tables.iter().filter(listed).map(|name| metrics.by_table(&query, name)).collect();
+        Self { plan, series, by_table }
+    }
+
+    /// Counts one execution.
+    pub fn executed(&self) {
+        self.series.executions.inc();
+        for table in &self.by_table {
+            table.inc();
+        }
+    }
+}
+
+impl Deref for Planned {
+    type Target = Plan;
+
+    fn deref(&self) -> &Plan {
+        &self.plan
+    }
+}
+
 // === impl PlanCache ===
 
 impl PlanCache {
@@ -87,7 +135,7 @@ impl PlanCache {
     }
 
     /// The plan of a skeleton in a scope.
-    pub fn get(&self, skeleton: &[u8], scope: &Scope) -> Option<Arc<Plan>> {
+    pub fn get(&self, skeleton: &[u8], scope: &Scope) -> Option<Arc<Planned>> {
         let plan = self.cache.get(&KeyRef { skeleton, scope });
         let counter = if plan.is_some() { &self.hits } else { &self.misses };
         counter.fetch_add(1, Ordering::Relaxed);
@@ -95,7 +143,7 @@ impl PlanCache {
     }
 
     /// Keeps a plan.
-    pub fn insert(&self, skeleton: &[u8], scope: &Scope, plan: Arc<Plan>) {
+    pub fn insert(&self, skeleton: &[u8], scope: &Scope, plan: Arc<Planned>) {
         self.cache.insert(Key { skeleton: skeleton.into(), scope: scope.clone() }, plan);
     }
 
@@ -132,8 +180,8 @@ impl Equivalent<Key> for KeyRef<'_> {
     }
 }
 
-impl Weighter<Key, Arc<Plan>> for ByWeight {
-    fn weight(&self, key: &Key, _: &Arc<Plan>) -> u64 {
+impl Weighter<Key, Arc<Planned>> for ByWeight {
+    fn weight(&self, key: &Key, _: &Arc<Planned>) -> u64 {
         key.skeleton.len() as u64 + PLAN_WEIGHT
     }
 }
@@ -147,14 +195,17 @@ mod tests {
         Scope { target: Target::NONE, options: LexOptions::default(), prepared: false, epoch }
     }
 
-    fn plan() -> Arc<Plan> {
-        Arc::new(Plan {
+    fn plan() -> Arc<Planned> {
+        let plan = Plan {
             kind: StatementKind::Other,
             node: Node::Session(SessionCommand::Nothing),
             tables: Vec::new(),
             params: 0,
             reads_session: false,
-        })
+        };
+        let vschema = VSchema::from_json("{}", 1).unwrap();
+        let metrics = crate::metrics::Metrics::new().unwrap();
+        Arc::new(Planned::new(plan, &metrics.query, &vschema, TabletType::Primary))
     }
 
     #[test]

@@ -5,13 +5,14 @@
 
 use bytes::{Bytes, BytesMut};
 
+use super::plan_cache::Planned;
 use super::query::{Parameters, Request, plan_context};
 use super::statements::PreparedStatement;
 use super::{Session, World, explain};
 use crate::error::{Result, SqlError};
 use crate::executor::RowFormat;
 use crate::frontend::{Closed, Definitions, PreparedReply};
-use crate::planner::{self, Plan};
+use crate::planner;
 use crate::protocol::column::Columns;
 use crate::protocol::response::EofPacket;
 use crate::protocol::statement::{CURSOR_READ_ONLY, Execute, ParameterContext};
@@ -84,7 +85,7 @@ impl Session {
     }
 
     /// The plan of a text with parameters, which was read last.
-    fn prepare_plan(&mut self, text: &[u8], world: &World) -> Result<Arc<Plan>> {
+    fn prepare_plan(&mut self, text: &[u8], world: &World) -> Result<Arc<Planned>> {
         let scope = self.scope_of_prepared(world);
         let cacheable = self.normalizer.is_cacheable();
         if cacheable && let Some(plan) = self.shared.plans.get(self.normalizer.key(), &scope) {
@@ -92,7 +93,8 @@ impl Session {
         }
         let statement = self.normalizer.statement(text);
         let context = plan_context(&self.scope.target, world);
-        let plan = Arc::new(planner::prepare_plan(&statement, &context)?);
+        let plan = planner::prepare_plan(&statement, &context)?;
+        let plan = Arc::new(self.planned(plan, world));
         if cacheable {
             self.shared.plans.insert(self.normalizer.key(), &scope, Arc::clone(&plan));
         }
@@ -230,7 +232,7 @@ struct Execution<'b> {
     body: &'b [u8],
     long_data: Vec<Option<BytesMut>>,
     text: Bytes,
-    plan: (super::plan_cache::Scope, Arc<Plan>),
+    plan: (super::plan_cache::Scope, Arc<Planned>),
     values: Vec<crate::value::Value>,
     cursor: bool,
 }

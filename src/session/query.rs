@@ -12,6 +12,7 @@ use tokio::time::Instant;
 
 use super::cursor;
 use super::interrupt::{Interruption, interruptible};
+use super::plan_cache::Planned;
 use super::query_log;
 use super::reply::{self, Answered};
 use super::target::Target;
@@ -138,29 +139,38 @@ impl Session {
     }
 
     /// The plan of the statement that was read last.
-    fn plan(&mut self, text: &[u8], world: &World) -> Result<Arc<Plan>> {
+    fn plan(&mut self, text: &[u8], world: &World) -> Result<Arc<Planned>> {
         self.scope.epoch = world.vschema.version();
         let cacheable = self.normalizer.is_cacheable();
         if cacheable && let Some(plan) = self.shared.plans.get(self.normalizer.key(), &self.scope) {
             return Ok(plan);
         }
         let statement = self.normalizer.statement(text);
-        let plan = Arc::new(planner::plan(&statement, &plan_context(&self.scope.target, world))?);
+        let plan = planner::plan(&statement, &plan_context(&self.scope.target, world))?;
+        let plan = Arc::new(self.planned(plan, world));
         if cacheable {
             self.shared.plans.insert(self.normalizer.key(), &self.scope, Arc::clone(&plan));
         }
         Ok(plan)
     }
 
+    /// A plan with its metrics.
+    pub(super) fn planned(&self, plan: Plan, world: &World) -> Planned {
+        Planned::new(plan, &self.shared.metrics.query, &world.vschema, self.scope.target.tablet_type)
+    }
+
     /// Runs a plan and answers the client; false where that ended in an error.
     pub(super) async fn run(
         &mut self,
-        plan: &Plan,
+        planned: &Planned,
         request: &Request,
         parameters: Option<Parameters<'_>>,
         world: &World,
     ) -> Result<bool, Closed> {
         let started = Instant::now();
+        let plan: &Plan = planned;
+        planned.executed();
+        self.routes = Some(planned.series.routes.clone());
         if !matches!(plan.node, Node::Show(planner::Show::Warnings { .. })) {
             self.state.warnings.clear();
         }
@@ -295,6 +305,7 @@ impl Session {
             tablet_type: self.scope.target.tablet_type,
             keyspace: self.scope.target.keyspace.as_ref().filter(|name| !is_system_schema(name.as_bytes())),
             names_tables: !plan.tables.is_empty(),
+            routes: self.routes.as_ref(),
             no_auto_value_on_zero: self.no_auto_value_on_zero,
             deadline: limits.query_timeout.map(|timeout| Instant::now() + timeout),
             memory: limits.query_memory,

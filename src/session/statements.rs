@@ -5,12 +5,11 @@ use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 
-use crate::planner::Plan;
 use crate::protocol::command::LAST_PREPARED;
 use crate::protocol::statement::ParameterType;
 
 use super::cursor::Cursor;
-use super::plan_cache::Scope;
+use super::plan_cache::{Planned, Scope};
 
 /// One prepared statement of one client.
 #[derive(Debug)]
@@ -20,7 +19,7 @@ pub(super) struct PreparedStatement {
     /// How many `?` it has.
     pub(super) params: u16,
     /// The plan, and the scope that it was made in: another scope needs another plan.
-    pub(super) plan: (Scope, Arc<Plan>),
+    pub(super) plan: (Scope, Arc<Planned>),
     /// Parameter types of the last EXECUTE that sent them; later ones may leave them out.
     pub(super) types: Vec<ParameterType>,
     /// Values that came piecewise (COM_STMT_SEND_LONG_DATA), by parameter; used up by EXECUTE.

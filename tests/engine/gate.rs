@@ -173,6 +173,7 @@ impl Gate {
             tablet_type: TabletType::Primary,
             keyspace: None,
             names_tables: true,
+            routes: None,
             no_auto_value_on_zero: false,
             deadline: None,
             memory: 1 << 20,
