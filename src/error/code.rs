@@ -2,7 +2,8 @@
 //!
 //! One constructor per error. Ids are Vitess's where Vitess has one (`VT12001`, …), so that
 //! runbooks keep working; codes and SQLSTATEs are MySQL's. HikariCP evicts a connection on SQLSTATE
-//! class 08 and on 1105, so statement errors use neither. [`Catalogue::ENTRIES`] lists them all with
+//! class 08 and on 1105, so statement errors use neither: a shard that is away is 1429 or 1430, as
+//! MySQL says of a foreign server, where Vitess says 1105. [`Catalogue::ENTRIES`] lists them all with
 //! one sentence of advice.
 
 use super::{Kind, SqlError};
@@ -362,7 +363,7 @@ impl Catalogue {
         Entry {
             name: "no_primary",
             id: Some("VT14002"),
-            code: 1105,
+            code: 1429,
             state: "HY000",
             meaning: "No server to send to.",
             advice: "Check the shard's server; other shards are not affected.",
@@ -370,7 +371,7 @@ impl Catalogue {
         Entry {
             name: "shard_unreachable",
             id: Some("VT14001"),
-            code: 1105,
+            code: 1429,
             state: "HY000",
             meaning: "The server of the shard refused or dropped the connection.",
             advice: "Check the shard's server; other shards are not affected.",
@@ -378,7 +379,7 @@ impl Catalogue {
         Entry {
             name: "shard_lost",
             id: Some("VT14003"),
-            code: 1105,
+            code: 1430,
             state: "HY000",
             meaning: "The connection broke after the statement was sent; whether it ran is unknown.",
             advice: "Check whether the statement took effect before you repeat it.",
@@ -953,7 +954,7 @@ impl SqlError {
     pub fn no_primary(keyspace: &str, shard: &str) -> Self {
         Self::catalogued(
             Some("VT14002"),
-            1105,
+            1429,
             *b"HY000",
             Kind::Unavailable,
             format!("no healthy primary for '{keyspace}/{shard}'"),
@@ -965,7 +966,7 @@ impl SqlError {
     pub fn shard_unreachable(shard: &str, detail: &str) -> Self {
         Self::catalogued(
             Some("VT14001"),
-            1105,
+            1429,
             *b"HY000",
             Kind::Unavailable,
             format!("shard {shard} cannot be reached: {detail}"),
@@ -977,7 +978,7 @@ impl SqlError {
     pub fn shard_lost(shard: &str) -> Self {
         Self::catalogued(
             Some("VT14003"),
-            1105,
+            1430,
             *b"HY000",
             Kind::Unavailable,
             format!("lost connection to shard {shard} during query"),

@@ -257,7 +257,7 @@ async fn partial_commit(gate: &Gate) {
     gate.sql(&format!("kill {id}")).await;
     let failed = tx.commit().await.unwrap_err();
     assert_eq!(failed.committed, ["eng/-80"]);
-    assert_eq!(failed.error.code(), 1105);
+    assert_eq!(failed.error.code(), 1430);
     let warnings = tx.take_warnings();
     assert_eq!(warnings[0].code, 301);
     assert_eq!(warnings[0].message, "multi-db commit failed after committing to 1 shards: eng/-80");
