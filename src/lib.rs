@@ -1,4 +1,122 @@
 //! shardgate: one MySQL port over many shards.
+//!
+//! This page is the map of the source. Users read README.md.
+//!
+//! # The rooms, in reading order
+//!
+//! Each module is a room with one job. Its `mod.rs` opens with the question that it answers and says
+//! what is deliberately absent. A room imports from the rooms above it only; `tidy.rs` has the exact
+//! list and checks it.
+//!
+//! | Room | Job |
+//! |---|---|
+//! | [`error`] | [`SqlError`](error::SqlError), the one error that leaves the product, and its catalogue |
+//! | [`key`] | keyspace ids, key ranges, tablet types, destinations |
+//! | [`value`] | a SQL value with its type |
+//! | [`config`] | the TOML file of `serve`, with units, defaults and the generated sample |
+//! | [`metrics`] | every number that is published, as typed fields |
+//! | [`protocol`] | MySQL's bytes in both directions; no sockets |
+//! | [`sql`] | the lexer, plan-cache keys, parsing, templates of statements |
+//! | [`vindex`] | column value → keyspace id, bit-exact with Vitess |
+//! | [`vschema`] | tables, their keyspaces and vindexes, routing rules |
+//! | [`planner`] | statement + VSchema → plan; pure |
+//! | [`topology`] | keyspaces, shards, servers: the snapshot, its file and its watcher |
+//! | [`backend`] | pooled connections to servers, and the client's side of the protocol on them |
+//! | [`frontend`] | one client's socket: greeting, login, packets; knows no SQL |
+//! | [`transaction`] | which shards a session's transaction stands on; begin, commit, savepoints |
+//! | [`executor`] | plan → rows: routing, scatter, merge, aggregate, INSERT, sequences |
+//! | [`session`] | one client's conversation, from login to the last packet |
+//! | [`server`] | the process: listeners, admin HTTP, logging, signals, shutdown in stages |
+//! | [`dev`] | `shardgate dev`: servers, databases and a topology on this machine |
+//!
+//! `main.rs` reads arguments, builds everything once and passes it in.
+//!
+//! # Where do I look for …
+//!
+//! | … | Here |
+//! |---|---|
+//! | why a statement is refused | `testdata/plans/*.txt` by example, then [`planner`]; `query.rs` and `scatter.rs` for SELECT |
+//! | which shard gets a statement | `planner/predicate.rs` (which condition decides), `executor/route.rs` (which shards hold it) |
+//! | an error's code, SQLSTATE, text, advice | `error/code.rs` |
+//! | ORDER BY, GROUP BY, DISTINCT, LIMIT over shards | `planner/scatter.rs`, `planner/aggregate.rs`; `executor/{merge,sort,aggregate,distinct,limit}.rs` |
+//! | how two values are compared | `executor/compare.rs`: by the weight strings that the shards compute |
+//! | generated ids | `executor/insert.rs`, `executor/sequence.rs` |
+//! | COMMIT over shards, warning 301 | `transaction/commit.rs` |
+//! | a failure half-way through a change of several shards | `executor/modify.rs`, `transaction/savepoint.rs` |
+//! | SET and session variables | `planner/set.rs`, `session/set.rs`, `backend/settings.rs` |
+//! | `@@version`, `LAST_INSERT_ID()`, `DATABASE()` in a statement | `planner/session_values.rs`, `sql/template.rs`, `session/state.rs` |
+//! | SHOW | `planner/show.rs` (who answers), `session/show.rs` (the gate's own answers) |
+//! | VEXPLAIN PLAN, `shardgate plan` | `planner/vitess.rs` |
+//! | prepared statements, cursors | `session/{prepared,statements,cursor}.rs`, `protocol/statement.rs` |
+//! | the end of a result set | `protocol/response.rs` and `protocol/reader.rs`; nowhere else |
+//! | pools, resets, health | `backend/{pool,reset,health}.rs` |
+//! | KILL, a client that went away | `session/{registry,interrupt}.rs`, `backend/kill.rs` |
+//! | logins and passwords | `frontend/{login,users}.rs`, `protocol/auth.rs` |
+//! | a key of the configuration | `config/mod.rs`: the field's comment is the documentation |
+//! | a metric | `metrics/*.rs`: the help text is beside the name |
+//! | the stages of a shutdown | `server/shutdown.rs` |
+//!
+//! # The life of a query
+//!
+//! 1. [`frontend`] reads one whole command; [`session`] dispatches it (`session/dispatch.rs`).
+//! 2. [`sql`] walks the text once. Literals come out; what is left is the key of the plan cache.
+//! 3. On a miss, sqlparser gets our tokens, whose positions are byte offsets, and [`planner`] makes a
+//!    [`Plan`](planner::Plan) for the [`VSchema`](vschema::VSchema) of that moment. On a hit nothing is
+//!    parsed.
+//! 4. [`executor`] maps the values through the vindex to keyspace ids, those to shards of the topology
+//!    snapshot, and renders the text for each shard: the client's own bytes, cut and filled at known
+//!    places, never printed anew from a syntax tree.
+//! 5. [`transaction`] gives the connection that is pinned to the shard, or [`backend`] leases one with
+//!    the session's settings. A `BEGIN` that is due travels in the same write.
+//! 6. One shard: its packets pass through as bytes, renumbered in place. Several shards: operators read
+//!    the columns that they need and pass the rest of each row on undecoded.
+//! 7. [`session`] writes the end of the answer and notes what the statement changed: insert id, found
+//!    rows, warnings, session state that the server reported.
+//!
+//! # Invariants
+//!
+//! - **Right or refused.** What cannot be answered exactly gets VT12001 and the name of the construct,
+//!   before the first row. Nothing is guessed.
+//! - **The planner is pure.** No I/O, not async, no list of shards. Same statement and same VSchema,
+//!   same plan: that is why plans are text files.
+//! - **A plan holds nothing of one execution.** Literals of the plan-cache key are operands, not text.
+//! - **Snapshots.** A query ends on the topology and the VSchema that it began with.
+//! - **Rows are bytes.** No column of a pass-through row is decoded. Files on that path open with
+//!   `Hot path:` and their budget.
+//! - **A connection goes back to its pool clean or not at all.** Leases that owe packets, hold a
+//!   transaction or have unknown state are reset or closed, never reused as they are.
+//! - **Backend connections run with autocommit = 1.** The gate emulates `autocommit = 0`; a transaction
+//!   is always an explicit BEGIN.
+//! - **Nothing that changed rows is sent twice.** A statement goes again only when it cannot have run.
+//! - **A sequence block counts when its OK is here.** A lost answer makes a gap, never a duplicate.
+//! - **Memory is bounded.** Whatever keeps rows counts them against `limits.max_memory` and fails; back
+//!   pressure comes from waiting for the client's socket before reading more from shards.
+//! - **Every task is tracked, every wait has a deadline** or ends with the session, the KILL or the
+//!   gate. What is not cancel safe says so.
+//! - **Nothing is global.** Two gates can run in one process, and tests rely on it.
+//!
+//! # Errors
+//!
+//! Rooms have small private error types and convert them into [`SqlError`](error::SqlError) in one
+//! place. Each has MySQL's number and SQLSTATE, and a [`Kind`](error::Kind) that says whose fault it is.
+//! Texts start with Vitess's `VTnnnnn:` id where Vitess has one. Errors of a server pass through with
+//! their own code, state and text. Nobody matches on the text of an error. Bad input never panics:
+//! `unwrap`, `expect` and `panic` are lints outside tests, and there is no unsafe code.
+//!
+//! # Tests
+//!
+//! | Where | What |
+//! |---|---|
+//! | beside the code | unit and property tests; expectations from servers, specifications and Vitess |
+//! | `testdata/plans` | golden plans and refusals; `UPDATE_GOLDEN=1 cargo test --lib` rewrites them |
+//! | `testdata/vindex` | known answers of every computed vindex |
+//! | `tests/backend.rs`, `tests/engine` | single rooms against real servers, MySQL and MariaDB |
+//! | `tests/login_judge.rs`, `tests/opensrv_judge.rs` | other implementations of the protocol as judges of ours |
+//! | `tests/e2e` | the built gate: each case also runs on one plain server and must answer the same |
+//! | `tests/clients` | Connector/J and HikariCP |
+//! | `fuzz` | one target per decoder of bytes from the network |
+//! | `benches` | one question each; `make bench` compares with direct MySQL and HAProxy |
+//! | `tidy.rs` | imports, file sizes, names and the opening question of each file |
 
 pub mod backend;
 pub mod config;

@@ -337,6 +337,12 @@ mod tests {
     }
 
     #[test]
+    fn the_readme_has_the_sample() {
+        let readme = include_str!("../../README.md");
+        assert!(readme.contains(Config::sample().trim_end()), "paste `shardgate serve --sample` into README.md");
+    }
+
+    #[test]
     fn the_sample_is_the_default() {
         let sample = Config::sample();
         let table: Table = sample.parse().unwrap();
