@@ -339,7 +339,10 @@ mod tests {
     #[test]
     fn the_readme_has_the_sample() {
         let readme = include_str!("../../README.md");
-        assert!(readme.contains(Config::sample().trim_end()), "paste `shardgate serve --sample` into README.md");
+        assert!(
+            readme.contains(Config::sample().trim_end()),
+            "paste `shardgate serve --sample` into README.md"
+        );
     }
 
     #[test]
