@@ -25,6 +25,10 @@ pub const ORDERS_EACH: u64 = 3;
 /// Rows of `flat`: times 7 · 7 · 7 countries they are a million.
 pub const FLAT_ROWS: u64 = 2_916;
 
+/// The rows of the reference table.
+const COUNTRIES: &str = "INSERT INTO country (code, name) VALUES ('no', 'Norway'), ('fr', 'France'), ('jp', 'Japan'), \
+    ('br', 'Brazil'), ('pl', 'Poland'), ('tr', 'Türkiye'), ('de', 'Germany')";
+
 /// A gate and its judge.
 pub struct Cluster {
     pub gate: Gate,
@@ -119,6 +123,12 @@ impl Cluster {
             let head: String = statement.chars().take(80).collect();
             gate.ok(&statement).map_err(|error| format!("gate: {head}: {error}"))?;
             direct.ok(&statement).map_err(|error| format!("direct: {head}: {error}"))?;
+        }
+        // A reference table stands on every shard; whoever owns its rows writes them there.
+        direct.ok(COUNTRIES).map_err(|error| format!("direct: {error}"))?;
+        for shard in ["-40", "40-80", "80-c0", "c0-"] {
+            gate.ok(format!("use `{KEYSPACE}:{shard}`")).map_err(|error| format!("gate: {error}"))?;
+            gate.ok(COUNTRIES).map_err(|error| format!("gate: {shard}: {error}"))?;
         }
         Ok(())
     }
@@ -216,12 +226,10 @@ fn rows() -> Vec<String> {
         let comma = if id == 1 { "" } else { ", " };
         let _ = write!(people, "{comma}('person {id}', {}, 'm{}')", mix % 90, mix % 17);
     }
-    let countries = "INSERT INTO country (code, name) VALUES ('no', 'Norway'), ('fr', 'France'), ('jp', 'Japan'), \
-                     ('br', 'Brazil'), ('pl', 'Poland'), ('tr', 'Türkiye'), ('de', 'Germany')";
     let mut flat = String::from("INSERT INTO flat (id, pad) VALUES ");
     for id in 1..=FLAT_ROWS {
         let comma = if id == 1 { "" } else { ", " };
         let _ = write!(flat, "{comma}({id}, '{id:060}')");
     }
-    vec![customers, orders, people, countries.into(), flat]
+    vec![customers, orders, people, flat]
 }

@@ -102,7 +102,7 @@ fn kill_a_shard(bed: &Bed) -> Verdict {
     let mut gate = Dev::new(&bed.family, schema.path()).per_shard().start().unwrap();
     let mut wire = gate.connect("small").unwrap();
     let values: Vec<String> = (1..=100).map(|id| format!("({id}, 0)")).collect();
-    wire.ok(format!("insert into t values {}", values.join(", "))).unwrap();
+    wire.ok(format!("insert into t (id, n) values {}", values.join(", "))).unwrap();
     let backends = servers(&gate);
     let ids: Vec<Vec<i64>> = ["-80", "80-"]
         .iter()
@@ -120,7 +120,7 @@ fn kill_a_shard(bed: &Bed) -> Verdict {
     open.ok("update t set n = n where id between 1 and 100").unwrap();
     open.ok("rollback").unwrap();
     open.ok("begin").unwrap();
-    open.ok(format!("insert into t values ({}, 1)", 1_000_000)).unwrap();
+    open.ok(format!("insert into t (id, n) values ({}, 1)", 1_000_000)).unwrap();
     open.rows("select id from t limit 1").unwrap();
 
     let stop = AtomicBool::new(false);

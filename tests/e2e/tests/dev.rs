@@ -138,8 +138,13 @@ fn data_folder(bed: &Bed) -> Verdict {
             "start {round}"
         );
         let id = round * 100;
-        wire.ok(format!("insert into t values ({id}, 1), ({}, 2), ({}, 3), ({}, 4)", id + 1, id + 2, id + 3))
-            .unwrap();
+        wire.ok(format!(
+            "insert into t (id, n) values ({id}, 1), ({}, 2), ({}, 3), ({}, 4)",
+            id + 1,
+            id + 2,
+            id + 3
+        ))
+        .unwrap();
         drop(wire);
         let (status, left) = gate.stop();
         assert_eq!(status.and_then(|status| status.code()), Some(0), "SIGTERM");
@@ -154,7 +159,7 @@ fn killed(bed: &Bed) -> Verdict {
     let data = tempfile::tempdir().expect("a folder");
     let dev = Dev::new(&bed.family, schema.path()).data_dir(data.path());
     let gate = dev.start().unwrap();
-    gate.connect("small").unwrap().ok("insert into t values (1, 1), (2, 2), (3, 3), (4, 4)").unwrap();
+    gate.connect("small").unwrap().ok("insert into t (id, n) values (1, 1), (2, 2), (3, 3), (4, 4)").unwrap();
     let orphans = gate.kill();
     assert!(!orphans.is_empty(), "there were servers");
     let gate = dev.start().unwrap_or_else(|error| panic!("after kill -9: {error}"));

@@ -137,7 +137,8 @@ fn serve(bed: &Bed) -> Verdict {
     let mut gate = Gate::serve(&config, files.mysql, files.http).unwrap();
     logins(&gate);
     let mut wire = open(&gate);
-    wire.ok("insert into t values (1, 1), (2, 2), (3, 3), (4, 4), (5, 5), (6, 6), (7, 7), (8, 8)").unwrap();
+    wire.ok("insert into t (id, n) values (1, 1), (2, 2), (3, 3), (4, 4), (5, 5), (6, 6), (7, 7), (8, 8)")
+        .unwrap();
     assert_eq!(wire.value("select sum(n) from t").unwrap().as_deref(), Some("36"));
     let count = |root: &mut Wire, database: &str| -> u64 {
         root.value(format!("select count(*) from {database}.t")).unwrap().unwrap().parse().unwrap()

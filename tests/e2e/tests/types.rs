@@ -10,16 +10,23 @@ pub const TESTS: &[Test] = &[
     Test::shared("types/character sets", character_sets),
 ];
 
+/// Every column, in the order of the table.
+const COLUMNS: &str = "id, t_tiny, t_utiny, t_bool, t_small, t_usmall, t_medium, t_umedium, t_int, t_uint, t_big, \
+    t_ubig, t_float, t_double, t_decimal, t_udecimal, t_bit, t_bit1, t_date, t_time, t_time6, \
+    t_datetime, t_datetime6, t_timestamp, t_timestamp3, t_year, t_char, t_varchar, t_latin, t_bin, \
+    t_varbin, t_tinyblob, t_blob, t_mediumblob, t_longblob, t_tinytext, t_text, t_mediumtext, \
+    t_longtext, t_enum, t_set, t_json, t_point";
+
 /// Rows that sit at the edges of their types.
 const ROWS: &[&str] = &[
     "insert into kinds (id) values (1)",
-    "insert into kinds values (2, -128, 255, true, -32768, 65535, -8388608, 16777215, -2147483648, 4294967295, \
+    "insert into kinds (COLUMNS) values (2, -128, 255, true, -32768, 65535, -8388608, 16777215, -2147483648, 4294967295, \
      -9223372036854775808, 18446744073709551615, 1.5, -2.2250738585072014e-308, 12345678901234567890.0123456789, 9999999999, \
      b'11110000111100001111', b'1', '9999-12-31', '-838:59:59', '838:59:58.999999', '1000-01-01 00:00:00', \
      '9999-12-31 23:59:59.999999', '1970-01-02 00:00:01', '2037-12-31 23:59:59.999', 2155, 'char', 'varchar é 😀', 'latin é', \
      x'0001020304050607', x'fffefd', x'00', x'0a0d', repeat(x'ff', 1000), repeat('b', 70000), 'tiny', 'text 😀', 'medium', \
      repeat('ö', 40000), 'medium', 'a,c', '{\"k\": [1, 2.5, \"x\", null]}', st_geomfromtext('POINT(1 2)'))",
-    "insert into kinds values (3, 127, 0, false, 32767, 0, 8388607, 0, 2147483647, 0, 9223372036854775807, 0, -0.25, \
+    "insert into kinds (COLUMNS) values (3, 127, 0, false, 32767, 0, 8388607, 0, 2147483647, 0, 9223372036854775807, 0, -0.25, \
      1.7976931348623157e308, -0.0000000001, 0, b'0', b'0', '1000-01-01', '00:00:00', '-00:00:00.000001', '2026-02-03 04:05:06', \
      '2026-02-03 04:05:06.000007', '2026-02-03 04:05:06', '2026-02-03 04:05:06.700', 1901, '', '', '', '', '', '', '', '', '', '', \
      '', '', '', 'small', '', '[]', st_geomfromtext('POINT(0 0)'))",
@@ -60,7 +67,7 @@ fn every_type(bed: &Bed) -> Verdict {
         }
         pair.same("delete from kinds");
         for row in ROWS {
-            pair.same(row);
+            pair.same(row.replace("COLUMNS", COLUMNS));
         }
         // MariaDB and MySQL both keep zero dates when the mode allows them.
         pair.same("insert into kinds (id, t_date, t_datetime, t_timestamp) values (5, '0000-00-00', '0000-00-00 00:00:00', '0000-00-00 00:00:00')");
