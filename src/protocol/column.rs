@@ -145,8 +145,12 @@ impl<'a> Column<'a> {
     }
 }
 
-/// Appends the definition `payload` with the schema `from` replaced by `to`; a definition of another
-/// schema is appended as it is. Everything else stays byte for byte.
+/// SHOW TABLES names its column after the database: `Tables_in_service`, `Tables_in_service (c%)`.
+const TABLES_IN: &[u8] = b"Tables_in_";
+
+/// Appends the definition `payload` with the schema `from` replaced by `to`, also in the column name of
+/// SHOW TABLES; a definition of another schema is appended as it is. Everything else stays byte for
+/// byte.
 pub fn rewrite_schema(
     out: &mut BytesMut,
     payload: &[u8],
@@ -161,9 +165,26 @@ pub fn rewrite_schema(
         out.put_slice(&payload[..catalog]);
         put_lenenc_bytes(out, to);
         out.put_slice(input.remaining());
-    } else {
-        out.put_slice(payload);
+        return Ok(());
     }
+    input.lenenc_bytes()?;
+    input.lenenc_bytes()?;
+    let names = payload.len() - input.remaining().len();
+    let (name, org_name) = (input.lenenc_bytes()?, input.lenenc_bytes()?);
+    let rest_of = |name: &'_ [u8]| {
+        name.strip_prefix(TABLES_IN).and_then(|name| name.strip_prefix(from)).map(<[u8]>::to_vec)
+    };
+    let Some(title) = rest_of(name) else {
+        out.put_slice(payload);
+        return Ok(());
+    };
+    out.put_slice(&payload[..names]);
+    put_lenenc_bytes(out, &[TABLES_IN, to, &title].concat());
+    match rest_of(org_name) {
+        Some(title) => put_lenenc_bytes(out, &[TABLES_IN, to, &title].concat()),
+        None => put_lenenc_bytes(out, org_name),
+    }
+    out.put_slice(input.remaining());
     Ok(())
 }
 

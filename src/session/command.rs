@@ -107,7 +107,7 @@ impl Session {
     fn write_schema_ok(&mut self, more: bool) {
         let name = self.state.target_text.as_deref().unwrap_or_default();
         let changes = SessionChangesBuilder::default().schema(name.as_bytes());
-        let status = super::reply::with_more(self.transactions.status(), more);
+        let status = super::reply::with_more(self.status(), more);
         let ok = OkPacket {
             status: status | Status::SESSION_STATE_CHANGED,
             session_state: changes.build(),

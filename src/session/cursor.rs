@@ -203,7 +203,7 @@ impl Session {
             statement.cursor = None;
         }
         let state = if at_end { Status::LAST_ROW_SENT } else { Status::CURSOR_EXISTS };
-        let status = self.transactions.status() | state;
+        let status = self.status() | state;
         self.client.write_end_of_rows(&OkPacket { status, ..OkPacket::default() });
         Ok(())
     }

@@ -88,7 +88,7 @@ impl Session {
             },
             Command::SetMultiStatements(on) => {
                 self.multi_statements = on;
-                let end = OkPacket { status: self.transactions.status(), ..OkPacket::default() };
+                let end = OkPacket { status: self.status(), ..OkPacket::default() };
                 self.client.write_end_of_rows(&end);
             }
             Command::ResetConnection => {
@@ -104,7 +104,7 @@ impl Session {
 
     /// A plain OK with the session's status.
     pub(super) fn acknowledge(&mut self) {
-        let ok = OkPacket { status: self.transactions.status(), ..OkPacket::default() };
+        let ok = OkPacket { status: self.status(), ..OkPacket::default() };
         self.client.write_ok(&ok);
     }
 

@@ -20,7 +20,7 @@ impl Session {
     pub(super) async fn field_list(&mut self, table: &[u8], wildcard: &[u8]) -> Result<(), Closed> {
         match self.definitions(table, wildcard).await {
             Ok(run) => {
-                let end = OkPacket { status: self.transactions.status(), ..OkPacket::default() };
+                let end = OkPacket { status: self.status(), ..OkPacket::default() };
                 self.client.write_field_list(&run, &end).map_err(Closed::Protocol)
             }
             Err(error) => {

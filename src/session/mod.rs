@@ -46,7 +46,7 @@ use crate::config::TransactionMode;
 use crate::executor::Sequences;
 use crate::frontend::{self, ClientConnection, ClientStream, Closed, Login, LoginSettings, Peer};
 use crate::metrics::Metrics;
-use crate::protocol::capability::Capabilities;
+use crate::protocol::capability::{Capabilities, Status};
 use crate::sql::{LexOptions, Normalizer};
 use crate::topology::Snapshot;
 use crate::transaction::ShardTransactions;
@@ -199,6 +199,12 @@ impl Session {
             opened_cursor: None,
             shared,
         }
+    }
+
+    /// The status flags of what the gate answers: the transaction's, and how the client must quote.
+    fn status(&self) -> Status {
+        let status = self.transactions.status();
+        if self.scope.options.no_backslash_escapes { status | Status::NO_BACKSLASH_ESCAPES } else { status }
     }
 }
 

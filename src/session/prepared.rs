@@ -39,7 +39,7 @@ impl Session {
                     statement: id,
                     parameters: Definitions::from(&metadata.parameters),
                     columns: Definitions::from(&metadata.columns),
-                    end: EofPacket { warnings: 0, status: self.transactions.status() },
+                    end: EofPacket { warnings: 0, status: self.status() },
                 };
                 self.client.write_prepared(&reply).map_err(Closed::Protocol)
             }

@@ -250,7 +250,7 @@ impl Session {
         } else if !plan.tables.is_empty() {
             self.transactions.begin_if_wanted();
         }
-        let status = self.transactions.status();
+        let status = self.status();
         let outcome = self.exchange(plan, request, parameters, world, status).await;
         if self.transactions.is_open() {
             self.transactions.settle().await;
@@ -358,7 +358,7 @@ impl Session {
 
     /// Writes an OK with the session's status.
     pub(super) fn finish(&mut self, ok: OkPacket<'_>, more: bool) {
-        let status = reply::with_more(self.transactions.status(), more);
+        let status = reply::with_more(self.status(), more);
         self.client.write_ok(&OkPacket { status, ..ok });
     }
 

@@ -31,7 +31,7 @@ impl Session {
             Ok(table) => table,
             Err(error) => return Ok(Err(error)),
         };
-        let status = super::reply::with_more(self.transactions.status(), request.more);
+        let status = super::reply::with_more(self.status(), request.more);
         let end = OkPacket { status, ..OkPacket::default() };
         table.send(&mut self.client, request.format, &end).await?;
         self.state.found_rows = table.len() as u64;

@@ -190,3 +190,16 @@ impl SessionValues for SessionState {
         )
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_variable_that_the_planner_takes_out_has_a_value() {
+        let state = SessionState::new(1, "a@b".into(), "8.4.0".into());
+        for name in crate::planner::GATE_VARIABLES {
+            assert_ne!(state.system_variable(name), Value::Null, "@@{name}");
+        }
+    }
+}

@@ -11,6 +11,7 @@
 //! | `=` | same answer, rows in the same order |
 //! | `~` | same answer, rows in any order |
 //! | `%` | as `=`, but for the key flags of the definitions: a server that happens to sort a join through a temporary table forgets them |
+//! | `@` | same rows in the same order; the gate makes the definitions itself, they may differ |
 //! | `!CODE ` | the gate refuses with this code (`!*`: with any); the plain server is not asked |
 //! | `+` | runs on both, both must succeed, answers are not compared |
 //! | `#` | a comment |
@@ -35,6 +36,8 @@ pub enum Order {
     Any,
     /// The same order; the key flags of the definitions do not count.
     SameWithoutKeys,
+    /// The same order; the definitions do not count, but for their number.
+    SameRows,
 }
 
 // === impl Pair ===
@@ -110,6 +113,7 @@ impl Pair {
                 "#" => continue,
                 "=" => self.difference(rest.trim().as_bytes(), Order::Same),
                 "%" => self.difference(rest.trim().as_bytes(), Order::SameWithoutKeys),
+                "@" => self.difference(rest.trim().as_bytes(), Order::SameRows),
                 "~" => self.difference(rest.trim().as_bytes(), Order::Any),
                 "+" => self.both_succeed(rest.trim()),
                 "!" => {
@@ -120,7 +124,7 @@ impl Pair {
                     });
                     self.refused(code, sql)
                 }
-                _ => panic!("{name}:{number}: a line starts with =, ~, %, +, ! or #"),
+                _ => panic!("{name}:{number}: a line starts with =, ~, %, @, +, ! or #"),
             };
             run += 1;
             if let Some(problem) = problem {
@@ -189,6 +193,7 @@ fn differ_one(gate: &Reply, direct: &Reply, order: Order) -> Option<String> {
         (Reply::Rows(left), Reply::Rows(right)) => {
             let equal_columns = match order {
                 Order::SameWithoutKeys => without_keys(&left.columns) == without_keys(&right.columns),
+                Order::SameRows => left.columns.len() == right.columns.len(),
                 Order::Same | Order::Any => left.columns == right.columns,
             };
             if !equal_columns {
@@ -202,7 +207,7 @@ fn differ_one(gate: &Reply, direct: &Reply, order: Order) -> Option<String> {
                 Err(error) => Err((error.code, error.state.clone())),
             };
             let rows_equal = match order {
-                Order::Same | Order::SameWithoutKeys => left.rows == right.rows,
+                Order::Same | Order::SameWithoutKeys | Order::SameRows => left.rows == right.rows,
                 Order::Any => sorted(&left.rows) == sorted(&right.rows),
             };
             if !rows_equal {

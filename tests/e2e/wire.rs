@@ -23,7 +23,6 @@ pub const MULTI_STATEMENTS: u32 = 1 << 16;
 pub const MULTI_RESULTS: u32 = 1 << 17;
 pub const PS_MULTI_RESULTS: u32 = 1 << 18;
 pub const PLUGIN_AUTH: u32 = 1 << 19;
-pub const SESSION_TRACK: u32 = 1 << 23;
 pub const DEPRECATE_EOF: u32 = 1 << 24;
 
 /// The status flags that the tests look at.
@@ -193,7 +192,7 @@ impl Login {
             user: "e2e".into(),
             database: database.into(),
             capabilities: ORDINARY,
-            collation: 45,
+            collation: 255,
             patience: Duration::from_secs(60),
         }
     }
@@ -489,13 +488,9 @@ impl Wire {
         let insert_id = cursor.lenenc()?;
         let status = cursor.u16()?;
         let warnings = cursor.u16()?;
-        let info = if self.capabilities & SESSION_TRACK == 0 {
-            cursor.0.to_vec()
-        } else if cursor.0.is_empty() {
-            Vec::new()
-        } else {
-            cursor.lenenc_bytes()?.to_vec()
-        };
+        // Servers prefix the text with its length whether or not the session is tracked (the
+        // documentation says "rest of the packet" for the latter; libmysqlclient reads the prefix).
+        let info = if cursor.0.is_empty() { Vec::new() } else { cursor.lenenc_bytes()?.to_vec() };
         let info = String::from_utf8_lossy(&info).into_owned();
         Ok(OkPacket { affected, insert_id, status, warnings, info })
     }

@@ -8,6 +8,7 @@ pub const TESTS: &[Test] = &[
     Test::shared("types/every column, text and binary", every_type),
     Test::shared("types/field list", field_list),
     Test::shared("types/character sets", character_sets),
+    Test::shared("types/collations of logins", login_collations),
 ];
 
 /// Every column, in the order of the table.
@@ -122,6 +123,26 @@ fn field_list(bed: &Bed) -> Verdict {
     let packet = pair.gate.read_packet().unwrap();
     assert_eq!((packet[0], crate::wire::parse_err(&packet).code), (0xff, 1146), "an unknown table");
     pair.same("select 1");
+    Ok(())
+}
+
+/// The collation of a login names the character set of everything that the session gets.
+fn login_collations(bed: &Bed) -> Verdict {
+    let mut wrong = Vec::new();
+    for collation in [255, 45, 46, 224, 33, 8, 47, 63] {
+        let mut pair = bed.cluster().pair_as(&Login { collation, ..Login::to("e2e") });
+        for sql in [
+            "select @@character_set_client, @@character_set_connection, @@character_set_results, @@collation_connection",
+            "select name, city, note from customer where id = 17",
+            "select min(city), 'text', concat(name, 'x'), hex('x') from customer where id = 17 group by name",
+            "show columns from customer",
+        ] {
+            if let Some(difference) = pair.difference(sql.as_bytes(), Order::Same) {
+                wrong.push(format!("login with collation {collation}: {sql}\n{difference}"));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{} answers differ\n{}", wrong.len(), wrong.join("\n"));
     Ok(())
 }
 

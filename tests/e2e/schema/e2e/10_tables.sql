@@ -14,7 +14,7 @@ CREATE TABLE IF NOT EXISTS orders (
   customer_id BIGINT UNSIGNED NOT NULL,
   id BIGINT UNSIGNED NOT NULL,
   amount DECIMAL(10, 2) NOT NULL,
-  status ENUM('new', 'paid', 'sent') NOT NULL,
+  status VARCHAR(8) NOT NULL,
   placed DATETIME NOT NULL,
   PRIMARY KEY (customer_id, id),
   KEY by_status (status)
