@@ -330,9 +330,9 @@ impl Connection {
                 self.inbox.consume(total);
                 return Ok(Step::Again);
             }
-            reader::Event::Definition | reader::Event::DefinitionsEnd => {
-                return Err(ProtocolError::Malformed("response").into());
-            }
+            // COM_FIELD_LIST: definitions without a count in front, lent out one by one.
+            reader::Event::Definition => Found::Columns { range: 0..total, count: 1 },
+            reader::Event::DefinitionsEnd => return Err(ProtocolError::Malformed("response").into()),
             reader::Event::Ok(packet) => {
                 let (status, changed) = (packet.status, changes_state(&packet));
                 self.note(status, changed);

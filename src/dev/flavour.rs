@@ -34,6 +34,9 @@ pub(super) struct Places {
     pub(super) pid: PathBuf,
     /// The error log.
     pub(super) log: PathBuf,
+    /// The folder for temporary files. Servers must not share one: a MariaDB that starts removes what
+    /// others have there.
+    pub(super) temporary: PathBuf,
 }
 
 /// Where servers are besides PATH.
@@ -82,6 +85,7 @@ impl Program {
     /// the unix socket only.
     pub(super) fn initialise(&self, places: &Places) -> Command {
         let data = format!("--datadir={}", places.data.display());
+        let temporary = format!("--tmpdir={}", places.temporary.display());
         match self.flavour {
             Flavour::MySql => {
                 let mut command = Command::new(&self.path);
@@ -91,13 +95,15 @@ impl Program {
                     "--auto-generate-certs=OFF",
                     "--caching-sha2-password-auto-generate-rsa-keys=OFF",
                 ]);
-                command.args([data, format!("--log-error={}", places.log.display())]).args(as_root());
+                command
+                    .args([data, temporary, format!("--log-error={}", places.log.display())])
+                    .args(as_root());
                 command
             }
             Flavour::MariaDb => {
                 let mut command = Command::new(self.install_script());
                 command.args(["--no-defaults", "--auth-root-authentication-method=normal", "--skip-test-db"]);
-                command.arg(data).args(as_root());
+                command.args([data, temporary]).args(as_root());
                 command
             }
         }
@@ -113,11 +119,14 @@ impl Program {
             format!("--socket={}", places.socket.display()),
             format!("--pid-file={}", places.pid.display()),
             format!("--log-error={}", places.log.display()),
+            format!("--tmpdir={}", places.temporary.display()),
             format!("--max-connections={connections}"),
         ]);
         command.args([
             "--skip-networking",
             "--skip-log-bin",
+            // As the gate's listen.max_allowed_packet, and MySQL's default; MariaDB's is 16 MiB.
+            "--max-allowed-packet=64M",
             "--performance-schema=OFF",
             "--innodb-buffer-pool-size=128M",
             // Written at each commit, flushed to the disk once a second.

@@ -42,6 +42,7 @@ impl Places {
             socket: sockets.join(format!("{}.sock", index + 1)),
             pid: own.join("mysqld.pid"),
             log: own.join("mysqld.log"),
+            temporary: own.join("tmp"),
         }
     }
 }
@@ -57,6 +58,7 @@ pub(super) fn initialise(program: &Program, places: &Places) -> Result<(), Strin
         fs::remove_dir_all(&places.data).map_err(failed)?;
     }
     fs::create_dir_all(&places.data).map_err(failed)?;
+    fs::create_dir_all(&places.temporary).map_err(failed)?;
     let mut command = program.initialise(places);
     let output = command
         .stdin(Stdio::null())
@@ -144,6 +146,8 @@ fn leftover(places: &Places) -> Option<Pid> {
 impl Mysqld {
     /// Starts the server on its data folder; it does not answer yet.
     pub(super) fn start(program: &Program, places: &Places, connections: u32) -> Result<Self, String> {
+        fs::create_dir_all(&places.temporary)
+            .map_err(|error| format!("{}: {error}", places.temporary.display()))?;
         let mut command: Command = program.run(places, connections);
         // A process group of its own: a Ctrl-C in the terminal must reach the gate only, which then
         // stops its servers in order.

@@ -49,6 +49,9 @@ pub(super) async fn metadata(
             let (route, columns) = leaf(node);
             let mut metadata = route_metadata(session, route, plan, text, world).await?;
             if let Some(count) = columns {
+                // Behind a `*` the planner counts from the end.
+                let count = crate::planner::position(count, metadata.columns.len())
+                    .ok_or_else(|| SqlError::bug("a planned column that the shard's statement has not"))?;
                 metadata.columns = metadata.columns.truncated(count);
             }
             Ok(metadata)

@@ -51,7 +51,7 @@ impl Session {
         loop {
             match lease.next().await.map_err(|error| error.for_shard(&shard))? {
                 Event::Columns { run: part, .. } => match &schema {
-                    Some(schema) => run = super::reply::rename_definitions(part, schema)?,
+                    Some(schema) => run.extend_from_slice(&super::reply::rename_definitions(part, schema)?),
                     None => run.extend_from_slice(part),
                 },
                 Event::Error(error) => return Err(error.to_error()),

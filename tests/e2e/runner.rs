@@ -9,6 +9,7 @@ use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::fmt::Write as _;
 use std::panic::{self, AssertUnwindSafe};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
@@ -48,6 +49,7 @@ pub struct Test {
 pub struct Bed {
     pub family: Family,
     shared: Arc<OnceLock<Result<Cluster, String>>>,
+    told: Arc<AtomicBool>,
 }
 
 enum Ending {
@@ -91,6 +93,8 @@ impl Bed {
     pub fn cluster(&self) -> &Cluster {
         match self.shared.get_or_init(|| Cluster::start(&self.family)) {
             Ok(cluster) => cluster,
+            // The reason stands in the report once.
+            Err(_) if self.told.swap(true, Ordering::Relaxed) => panic!("the shared cluster did not start"),
             Err(error) => panic!("the shared cluster did not start: {error}"),
         }
     }
@@ -132,6 +136,7 @@ pub fn run(tests: &[Test]) -> bool {
 
 fn run_family(family: &Family, tests: &[Test]) -> Vec<Record> {
     let shared = Arc::new(OnceLock::new());
+    let told = Arc::new(AtomicBool::new(false));
     let records = Mutex::new(Vec::new());
     let workers = std::thread::available_parallelism().map_or(2, usize::from).clamp(2, 4);
     // First what measures the gate alone, then the rest beside each other: own clusters and
@@ -143,7 +148,14 @@ fn run_family(family: &Family, tests: &[Test]) -> Vec<Record> {
             for _ in 0..workers {
                 scope.spawn(|| {
                     while let Some(test) = queue.lock().ok().and_then(|mut queue| queue.pop_front()) {
-                        let record = run_one(family, test, &shared);
+                        let record = run_one(
+                            test,
+                            Bed {
+                                family: family.clone(),
+                                shared: Arc::clone(&shared),
+                                told: Arc::clone(&told),
+                            },
+                        );
                         if let Ok(mut records) = records.lock() {
                             records.push(record);
                         }
@@ -165,8 +177,8 @@ fn run_family(family: &Family, tests: &[Test]) -> Vec<Record> {
     records
 }
 
-fn run_one(family: &Family, test: Test, shared: &Arc<OnceLock<Result<Cluster, String>>>) -> Record {
-    let bed = Bed { family: family.clone(), shared: Arc::clone(shared) };
+fn run_one(test: Test, bed: Bed) -> Record {
+    let title = format!("{}/{}", bed.family.name, test.name);
     let (sender, receiver) = mpsc::channel();
     let begin = Instant::now();
     std::thread::spawn(move || {
@@ -181,7 +193,6 @@ fn run_one(family: &Family, test: Test, shared: &Arc<OnceLock<Result<Cluster, St
     let ending = receiver
         .recv_timeout(test.deadline)
         .unwrap_or_else(|_| Ending::Failed(format!("not done after {:?}", test.deadline)));
-    let title = format!("{}/{}", family.name, test.name);
     report(&title, &ending, begin.elapsed());
     Record { title, ending }
 }

@@ -107,7 +107,13 @@ impl Family {
                 command
             }
         };
-        command.arg(format!("--datadir={}", data.display())).args(as_root());
+        // A MariaDB that starts removes what others have in the common folder for temporary files.
+        let temporary = data.with_extension("tmp");
+        fs::create_dir_all(&temporary).map_err(|error| error.to_string())?;
+        command
+            .arg(format!("--datadir={}", data.display()))
+            .arg(format!("--tmpdir={}", temporary.display()))
+            .args(as_root());
         let output = process::run(&mut command, "", Duration::from_secs(180))?;
         if output.code == Some(0) {
             return Ok(());
@@ -161,9 +167,12 @@ impl Server {
     /// Starts it (again) on its port and data folder.
     pub fn restart(&mut self) -> Result<(), String> {
         let dir = self.dir.path();
+        let temporary = dir.join("tmp");
+        fs::create_dir_all(&temporary).map_err(|error| error.to_string())?;
         let mut command = Command::new(&self.family.mysqld);
         command
             .arg("--no-defaults")
+            .arg(format!("--tmpdir={}", temporary.display()))
             .args(as_root())
             .arg(format!("--datadir={}", dir.join("data").display()))
             .arg(format!("--port={}", self.port))

@@ -30,6 +30,7 @@ pub const STATUS_IN_TRANS: u16 = 0x0001;
 pub const STATUS_AUTOCOMMIT: u16 = 0x0002;
 pub const STATUS_MORE_RESULTS: u16 = 0x0008;
 pub const STATUS_INDEX_HINTS: u16 = 0x0030;
+pub const STATUS_ANSI_QUOTES: u16 = 0x8000;
 pub const STATUS_SESSION_STATE_CHANGED: u16 = 0x4000;
 
 /// The commands, by their names in the protocol.

@@ -152,6 +152,9 @@ fn kill_a_shard(bed: &Bed) -> Verdict {
             process::signal(backends[1].pid, Signal::SIGKILL);
             done(1, died, true, 20)?;
             done(0, died, false, 200)?;
+            // MySQL takes the socket's lock file for held as long as its process is not reaped.
+            let lock = format!("{}.lock", backends[1].socket.as_ref().expect("a socket").display());
+            let _ = std::fs::remove_file(lock);
             let mut command = Command::new(&backends[1].arguments[0]);
             command.args(&backends[1].arguments[1..]);
             let revived = Process::start("the shard that died", &mut command, log.path())?;
@@ -161,7 +164,10 @@ fn kill_a_shard(bed: &Bed) -> Verdict {
             Ok((died, back, revived))
         })();
         stop.store(true, Ordering::Relaxed);
-        phases.unwrap_or_else(|error| panic!("{error}\n{}", gate.log_tail()))
+        phases.unwrap_or_else(|error| {
+            let server = std::fs::read_to_string(log.path()).unwrap_or_default();
+            panic!("{error}\n{}\n{server}", gate.log_tail())
+        })
     });
     let events = events.into_inner().expect("the load has ended");
     for event in &events {
@@ -170,7 +176,7 @@ fn kill_a_shard(bed: &Bed) -> Verdict {
         assert_eq!(event.shard, 1, "an error of the other shard: {code} {text}");
         assert!(event.began + event.took >= died, "an error before the shard died: {code} {text}");
         assert_ne!(*code, 0, "the client's connection was closed: {text}");
-        assert_ne!(*code, 1105, "errors have a code of their own: {text}");
+        assert!(text.contains("small/80-"), "the error names the shard: {code} {text}");
     }
     let last = events.iter().filter(|event| event.failed.is_some()).map(|event| event.began).max();
     assert!(last.is_some_and(|last| last < back + Duration::from_secs(20)), "errors long after the return");

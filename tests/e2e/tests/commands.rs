@@ -55,7 +55,7 @@ fn reset(bed: &Bed) -> Verdict {
         let ok = wire.command(COM_RESET_CONNECTION, &[]).unwrap();
         assert_eq!(ok.status & STATUS_IN_TRANS, 0, "no transaction");
     }
-    pair.same("select @a, @@time_zone, @@sql_mode, @@autocommit, database()");
+    pair.same_values("select @a, @@time_zone, @@sql_mode, @@autocommit, database()");
     pair.same("select count(*) from w_multi where id between 7001 and 7003");
     pair.execute(
         (gate.id, direct.id),
@@ -87,7 +87,7 @@ fn change_user(bed: &Bed) -> Verdict {
     for wire in [&mut pair.gate, &mut pair.direct] {
         change(wire, "e2e", "lone").unwrap();
     }
-    pair.same("select database(), @a, @@autocommit");
+    pair.same_values("select database(), @a, @@autocommit");
     pair.same("select count(*) from e2e.w_multi where id between 7101 and 7103");
     for wire in [&mut pair.gate, &mut pair.direct] {
         let error = change(wire, "e2e", "nowhere").unwrap_err();
@@ -157,7 +157,7 @@ fn start_endless(cluster: &Cluster, marker: &str) -> Wire {
     let mut victim = cluster.gate.connect("e2e").unwrap();
     victim.send(COM_QUERY, format!("{ENDLESS} /* {marker} */").as_bytes()).unwrap();
     poll(Duration::from_secs(20), || (running(cluster, marker) > 0).then_some(()))
-        .unwrap_or_else(|| panic!("no shard runs the statement {marker}"));
+        .unwrap_or_else(|| panic!("no shard runs the statement {marker}: {:?}", victim.replies()));
     victim
 }
 

@@ -43,7 +43,7 @@ fn reads(bed: &Bed) -> Verdict {
         pair.prepared("select id, name from customer order by id limit ?, ?", &[int(7), int(10)], Same);
         pair.prepared("select count(*), sum(balance) from customer where id > ?", &[int(10)], Same);
         pair.prepared("select status, count(*), avg(amount) from orders where amount > ? group by status order by status", &[int(100)], Same);
-        pair.prepared("select distinct city from customer where id > ?", &[int(10)], Any);
+        pair.prepared("select distinct born from customer where id > ?", &[int(10)], Any);
         pair.prepared("select c.name, o.id from customer c join orders o on o.customer_id = c.id where c.id = ? order by o.id", &[int(17)], Same);
         pair.prepared("select * from person where name = ?", &[Param::text("PERSON 17")], Same);
         pair.prepared("select '?', \"?\", `name` /* ? */ from customer where id = ? -- ?", &[int(17)], Same);
