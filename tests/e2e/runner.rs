@@ -94,7 +94,9 @@ impl Bed {
         match self.shared.get_or_init(|| Cluster::start(&self.family)) {
             Ok(cluster) => cluster,
             // The reason stands in the report once.
-            Err(_) if self.told.swap(true, Ordering::Relaxed) => panic!("the shared cluster did not start"),
+            Err(_already_told) if self.told.swap(true, Ordering::Relaxed) => {
+                panic!("the shared cluster did not start")
+            }
             Err(error) => panic!("the shared cluster did not start: {error}"),
         }
     }

@@ -326,7 +326,7 @@ impl Wire {
         self.send(command, argument)?;
         let packet = self.read_packet()?;
         match packet.first() {
-            Some(0x00) => self.parse_ok(&packet),
+            Some(0x00) => Wire::parse_ok(&packet),
             // COM_SET_OPTION ends with an EOF packet or an OK with EOF's first byte.
             Some(0xfe) => self.parse_end(&packet),
             Some(0xff) => Err(WireError::Server(parse_err(&packet))),
@@ -350,7 +350,7 @@ impl Wire {
     fn reply(&mut self) -> Result<Reply, WireError> {
         let head = self.read_packet()?;
         match head.first() {
-            Some(0x00) => Ok(Reply::Ok(self.parse_ok(&head)?)),
+            Some(0x00) => Ok(Reply::Ok(Wire::parse_ok(&head)?)),
             Some(0xff) => Ok(Reply::Err(parse_err(&head))),
             Some(0xfb) => Err(WireError::Protocol("LOCAL INFILE asked for".into())),
             _ => {
@@ -482,7 +482,7 @@ impl Wire {
         Ok(())
     }
 
-    fn parse_ok(&self, packet: &[u8]) -> Result<OkPacket, WireError> {
+    fn parse_ok(packet: &[u8]) -> Result<OkPacket, WireError> {
         let mut cursor = Cursor(packet);
         cursor.byte()?;
         let affected = cursor.lenenc()?;
@@ -498,7 +498,7 @@ impl Wire {
 
     fn parse_end(&self, packet: &[u8]) -> Result<OkPacket, WireError> {
         if self.capabilities & DEPRECATE_EOF != 0 {
-            return self.parse_ok(packet);
+            return Wire::parse_ok(packet);
         }
         let mut cursor = Cursor(packet);
         cursor.byte()?;
