@@ -14,6 +14,7 @@
 mod aggregate;
 mod collation;
 mod compare;
+mod compared;
 mod context;
 mod control;
 mod distinct;

@@ -5,6 +5,7 @@
 use std::sync::Arc;
 
 use super::ExecContext;
+use super::compared::Compared;
 use crate::error::{Result, SqlError};
 use crate::key::{Destination, KeyspaceId};
 use crate::planner::Routing;
@@ -87,6 +88,11 @@ impl ExecContext<'_> {
             Routing::EqualUnique(condition) => {
                 match map(&condition.vindex, &condition.values, |operand| self.bindings.value(operand))? {
                     Destination::Id(id) => owner(keyspace, &id).map(Some),
+                    Destination::Any => self.any_shard(keyspace).map(Some),
+                    // The plan is for one shard.
+                    Destination::All => Err(SqlError::unsupported(
+                        "comparing a vindex column with a value that is equal to several integers",
+                    )),
                     _ => Ok(None),
                 }
             }
@@ -193,13 +199,33 @@ fn first_shard(keyspace: &Keyspace) -> Result<&Arc<Shard>> {
     keyspace.shards.first().ok_or_else(|| SqlError::no_primary(&keyspace.name, "-"))
 }
 
+/// Where rows that equal these values can be. What the vindex reads as a number is what MySQL
+/// compares as one. [`Destination::Any`]: nowhere, but the server still has its say about the value.
+/// [`Destination::All`]: not known.
 fn map(
     vindex: &Vindex,
     operands: &[Operand],
     value: impl Fn(&Operand) -> Result<Value>,
 ) -> Result<Destination> {
-    Ok(match operands {
-        [operand] => vindex.map(std::slice::from_ref(&value(operand)?))?,
-        several => vindex.map(&several.iter().map(value).collect::<Result<Vec<_>>>()?)?,
-    })
+    let compared = |column: usize, operand: &Operand| {
+        let value = value(operand)?;
+        Ok::<_, SqlError>(if vindex.reads_number(column) { Compared::of(value) } else { Compared::Only(value) })
+    };
+    if let [operand] = operands {
+        return Ok(match compared(0, operand)? {
+            Compared::Only(value) => vindex.map(std::slice::from_ref(&value))?,
+            Compared::Nothing => Destination::Any,
+            Compared::Uncertain => Destination::All,
+        });
+    }
+    let mut values = Vec::with_capacity(operands.len());
+    let mut uncertain = false;
+    for (column, operand) in operands.iter().enumerate() {
+        match compared(column, operand)? {
+            Compared::Only(value) => values.push(value),
+            Compared::Nothing => return Ok(Destination::Any),
+            Compared::Uncertain => uncertain = true,
+        }
+    }
+    if uncertain { Ok(Destination::All) } else { Ok(vindex.map(&values)?) }
 }

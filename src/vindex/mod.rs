@@ -214,6 +214,16 @@ impl Vindex {
         }
     }
 
+    /// Whether the values of this column, counted from 0, are read as [`Self::reads_numbers`] says.
+    #[must_use]
+    pub fn reads_number(&self, column: usize) -> bool {
+        match &self.kind {
+            Kind::RegionJson(_) => column == 0,
+            Kind::MultiCol(multicol) => multicol.parts().nth(column).is_some_and(Single::reads_numbers),
+            _ => self.reads_numbers(),
+        }
+    }
+
     /// The keyspace id of one row's values, one per column. Fewer values than columns give the key
     /// range of the prefix where [`Self::is_partial`], and otherwise as below.
     ///
