@@ -154,7 +154,7 @@ impl Function {
             kind => Err(SqlError::unsupported(&format!("adding sums of type {kind:#04x} over shards"))),
         };
         let extreme = |weight: Option<usize>, largest| {
-            let order = RowOrder::grouped(shape, &[KeyColumn { column, weight }])?;
+            let order = RowOrder::extreme(shape, &KeyColumn { column, weight })?;
             let weight = weight.map(place).transpose()?;
             Ok::<_, SqlError>(FunctionKind::Extreme { order, weight, largest })
         };

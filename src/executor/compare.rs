@@ -71,7 +71,7 @@ impl RowOrder {
     /// VT12001 for a type whose order the gate cannot know.
     pub(crate) fn sorted(shape: &Shape, keys: &[SortKey]) -> Result<Self> {
         let rules =
-            keys.iter().map(|key| KeyRule::new(shape, &key.key, key.descending)).collect::<Result<_>>()?;
+            keys.iter().map(|key| KeyRule::exact(shape, &key.key, key.descending)).collect::<Result<_>>()?;
         Ok(Self { shape: shape.clone(), keys: rules })
     }
 
@@ -80,8 +80,16 @@ impl RowOrder {
     /// # Errors
     /// VT12001 for a type whose order the gate cannot know.
     pub(crate) fn grouped(shape: &Shape, keys: &[KeyColumn]) -> Result<Self> {
-        let rules = keys.iter().map(|key| KeyRule::new(shape, key, false)).collect::<Result<_>>()?;
+        let rules = keys.iter().map(|key| KeyRule::exact(shape, key, false)).collect::<Result<_>>()?;
         Ok(Self { shape: shape.clone(), keys: rules })
+    }
+
+    /// Which of two values is shown as the smaller one, for MIN and MAX.
+    ///
+    /// # Errors
+    /// VT12001 for a type whose order the gate cannot know.
+    pub(crate) fn extreme(shape: &Shape, key: &KeyColumn) -> Result<Self> {
+        Ok(Self { shape: shape.clone(), keys: vec![KeyRule::new(shape, key, false)?] })
     }
 
     /// Decodes the keys of a row.
@@ -108,6 +116,15 @@ impl RowOrder {
 // === impl KeyRule ===
 
 impl KeyRule {
+    /// A key whose values are told apart. A server writes a FLOAT with six digits in text results.
+    fn exact(shape: &Shape, key: &KeyColumn, descending: bool) -> Result<Self> {
+        let column = position(key.column, shape.columns.len()).and_then(|place| shape.columns.get(place));
+        if shape.format == RowFormat::Text && column.is_some_and(|column| column.kind == kind::FLOAT) {
+            return Err(SqlError::unsupported("merging rows in order of a column of type FLOAT"));
+        }
+        Self::new(shape, key, descending)
+    }
+
     fn new(shape: &Shape, key: &KeyColumn, descending: bool) -> Result<Self> {
         let width = shape.columns.len();
         let place = |planned| {

@@ -209,7 +209,11 @@ fn map(
 ) -> Result<Destination> {
     let compared = |column: usize, operand: &Operand| {
         let value = value(operand)?;
-        Ok::<_, SqlError>(if vindex.reads_number(column) { Compared::of(value) } else { Compared::Only(value) })
+        Ok::<_, SqlError>(if vindex.reads_number(column) {
+            Compared::of(value)
+        } else {
+            Compared::Only(value)
+        })
     };
     if let [operand] = operands {
         return Ok(match compared(0, operand)? {

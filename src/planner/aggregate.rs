@@ -12,7 +12,7 @@ use super::scatter::{Column, Scatter, same_runs, weight_of};
 use super::walk;
 use super::{Aggregate, AggregateColumn, AggregateFunction, Node, SortKey};
 use crate::error::{Result, SqlError};
-use crate::sql::{Piece, PieceList, TokenKind};
+use crate::sql::{Piece, PieceList, Token, TokenKind};
 
 /// One column of the group.
 struct GroupColumn {
@@ -118,9 +118,31 @@ fn group_columns(scatter: &mut Scatter<'_>) -> Result<Vec<GroupColumn>> {
         columns.push(GroupColumn { run, column, weight: None, descending: false });
     }
     for own in &mut columns {
-        own.weight = scatter.add_weight(own.column);
+        own.weight = group_weight(scatter, own.column, own.run);
     }
     Ok(columns)
+}
+
+/// [`Scatter::add_weight`] for a column of a group. Where sql_mode has ONLY_FULL_GROUP_BY, a server
+/// takes a function of a grouped expression only as a function of an aggregate.
+fn group_weight(scatter: &mut Scatter<'_>, column: Column, run: Run) -> Option<Column> {
+    let run = if let Column::Item(item) = column { scatter.expression(item) } else { run };
+    let plain = |token: &Token| {
+        token.kind == TokenKind::Dot || token.identifier(scatter.planner.statement.text).is_some()
+    };
+    if scatter.planner.statement.tokens.get(run.0..run.1).unwrap_or_default().iter().all(plain) {
+        return scatter.add_weight(column);
+    }
+    if let Column::Item(item) = column
+        && scatter.is_never_text(item)
+    {
+        return None;
+    }
+    let mut inner = PieceList::default();
+    inner.push_text(b"min(");
+    scatter.write(run, &mut inner);
+    inner.push_text(b")");
+    Some(Column::Added(scatter.add(weight_of(inner))))
 }
 
 /// The item that a GROUP BY expression means. A column of a table wins over an alias: a bare name

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use sqlparser::ast::{self, Expr, SetExpr, TableFactor};
 
 use super::context::Planner;
-use super::scope::{Analysis, Block, Source, SourceKind, TableUse, lower, offset};
+use super::scope::{
+    Analysis, Block, JoinCondition as Condition, Missing, Source, SourceKind, TableUse, lower, offset,
+};
 use super::{facts, object_parts, walk};
 use crate::error::{Result, SqlError};
 
@@ -44,8 +46,7 @@ impl<'a, 'q> Builder<'a, 'q> {
 
     /// The statement's own query.
     pub(super) fn root(&mut self, query: &'q ast::Query) -> Result<()> {
-        let blocks = self.query(query, Place::Root)?;
-        self.analysis.roots = blocks;
+        self.analysis.roots = self.query(query, Place::Root)?;
         Ok(())
     }
 
@@ -265,7 +266,13 @@ impl<'a, 'q> Builder<'a, 'q> {
                         let name = object_parts(column)
                             .and_then(|parts| parts.last().map(|part| lower(&part.value)));
                         if let Some(name) = name {
-                            conditions.push(Condition::Using { name, left: left.clone(), right: own });
+                            let missing = match &outer_side {
+                                Some(side) if side.start == own => Missing::Right,
+                                Some(_) => Missing::Left,
+                                None => Missing::Neither,
+                            };
+                            let left = left.clone();
+                            conditions.push(Condition::Using { name, left, right: own, missing });
                         }
                     }
                 }
@@ -340,6 +347,7 @@ impl<'a, 'q> Builder<'a, 'q> {
         let inner = self.query(query, place)?;
         let kind = match inner.as_slice() {
             [only] if !renames => SourceKind::Derived(*only),
+            [only] => SourceKind::Renamed(*only),
             _ => SourceKind::Unknown,
         };
         self.add_source(block, name, None, kind);
@@ -383,7 +391,13 @@ impl<'a, 'q> Builder<'a, 'q> {
         }
         let table = self.planner.resolve(qualifier.map(|part| part.value.as_str()), &own.value)?;
         let span = |ident: &ast::Ident| (offset(ident.span.start.column), offset(ident.span.end.column));
-        self.analysis.uses.push(TableUse { table, block, name: span(own), has_alias: alias.is_some() });
+        self.analysis.uses.push(TableUse {
+            table,
+            block,
+            name: span(own),
+            has_alias: alias.is_some(),
+            nullable,
+        });
         let keyspace = qualifier.filter(|_| alias.is_none()).map(|part| part.value.clone());
         let kind = SourceKind::Use(self.analysis.uses.len() - 1);
         self.add_source(block, known_as, keyspace, kind);
@@ -427,13 +441,18 @@ impl<'a, 'q> Builder<'a, 'q> {
                     };
                     self.analysis.blocks[block].facts.extend(found);
                 }
-                Condition::Using { name, left, right } => {
+                Condition::Using { name, left, right, missing } => {
                     let left = left
                         .into_iter()
                         .find_map(|source| self.analysis.source_column(block, source, &name, true));
                     let right = self.analysis.source_column(block, right, &name, true);
                     if let (Some(left), Some(right)) = (left, right) {
-                        self.analysis.blocks[block].facts.edges.push((left, right));
+                        let facts = &mut self.analysis.blocks[block].facts;
+                        match missing {
+                            Missing::Neither => facts.edges.push((left, right)),
+                            Missing::Left => facts.outer_edges.push((left, right)),
+                            Missing::Right => facts.outer_edges.push((right, left)),
+                        }
                     }
                 }
             }
@@ -466,12 +485,6 @@ impl<'a, 'q> Builder<'a, 'q> {
         }
         Ok(())
     }
-}
-
-/// A join condition, kept until all tables of the block are known.
-enum Condition<'q> {
-    On { condition: &'q Expr, nullable_sources: Option<std::ops::Range<usize>> },
-    Using { name: Arc<str>, left: std::ops::Range<usize>, right: usize },
 }
 
 /// The name that an unnamed item of a select list gives its column.

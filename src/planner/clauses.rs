@@ -227,6 +227,33 @@ fn direction(statement: &Statement<'_>, run: Run) -> (Run, bool) {
     }
 }
 
+/// An expression without the parentheses and `+` around it: `(1)` and `+1` are the position 1.
+pub(super) fn unwrapped(mut tokens: &[Token]) -> &[Token] {
+    loop {
+        tokens = match tokens {
+            [first, rest @ ..] if first.kind == TokenKind::Plus && !rest.is_empty() => rest,
+            [first, inner @ .., last]
+                if first.kind == TokenKind::LeftParen && last.kind == TokenKind::RightParen =>
+            {
+                let mut depth = 0_i32;
+                let encloses = inner.iter().all(|token| {
+                    depth += match token.kind {
+                        TokenKind::LeftParen => 1,
+                        TokenKind::RightParen => -1,
+                        _ => 0,
+                    };
+                    depth >= 0
+                });
+                if !encloses {
+                    return tokens;
+                }
+                inner
+            }
+            _ => return tokens,
+        };
+    }
+}
+
 /// Whether two runs are the same expression: equal tokens, without regard to the case of words and
 /// to blanks. Runs with literals that differ between statements of one key are never the same.
 pub(super) fn same(statement: &Statement<'_>, one: Run, other: Run) -> bool {

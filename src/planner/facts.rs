@@ -17,6 +17,9 @@ use crate::value::Value;
 pub(super) struct Facts {
     /// Columns that are equal and not NULL.
     pub(super) edges: Vec<(ColumnRef, ColumnRef)>,
+    /// A column of an outer join's nullable side, and the column of the kept side that it equals in
+    /// every row where the nullable side is not missing.
+    pub(super) outer_edges: Vec<(ColumnRef, ColumnRef)>,
     /// Columns that equal a value.
     pub(super) equals: Vec<(ColumnRef, Operand)>,
     /// Columns that equal one of several values.
@@ -50,6 +53,7 @@ pub(super) struct Tuples {
 impl Facts {
     pub(super) fn extend(&mut self, other: Self) {
         self.edges.extend(other.edges);
+        self.outer_edges.extend(other.outer_edges);
         self.equals.extend(other.equals);
         self.lists.extend(other.lists);
         self.ranges.extend(other.ranges);
@@ -59,8 +63,16 @@ impl Facts {
 
     /// What an ON condition of an outer join says: nothing about the kept side alone.
     pub(super) fn of_outer_join(self, is_nullable: impl Fn(&ColumnRef) -> bool) -> Self {
-        let edges = self.edges.into_iter().filter(|(a, b)| is_nullable(a) || is_nullable(b)).collect();
-        Self { edges, ..Self::default() }
+        let mut found = Self::default();
+        for (a, b) in self.edges {
+            match (is_nullable(&a), is_nullable(&b)) {
+                (true, true) => found.edges.push((a, b)),
+                (true, false) => found.outer_edges.push((a, b)),
+                (false, true) => found.outer_edges.push((b, a)),
+                (false, false) => {}
+            }
+        }
+        found
     }
 
     /// What holds where either side does.
@@ -273,8 +285,11 @@ impl Reader<'_> {
         let closes = kind(last + 1) == Some(TokenKind::RightParen);
         // As many commas as the list needs: nothing else stands between.
         let commas = (start..last).filter(|&index| kind(index) == Some(TokenKind::Comma)).count();
-        (opens && closes && commas + 1 == list.len())
-            .then(|| statement.tokens[start].start..statement.tokens[last].end)
+        let range = statement.tokens[start].start..statement.tokens[last].end;
+        // A comment that is executed may begin or end within the list.
+        let text = statement.text.get(range.start as usize..range.end as usize)?;
+        let commented = text.windows(2).any(|pair| pair == b"*/" || pair == b"/*");
+        (opens && closes && commas + 1 == list.len() && !commented).then_some(range)
     }
 
     fn operand(&self, expression: &Expr) -> Option<Operand> {

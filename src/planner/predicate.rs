@@ -48,6 +48,7 @@ pub(super) struct Shards {
 /// The facts that hold for one use.
 struct View<'a> {
     edges: Vec<&'a (ColumnRef, ColumnRef)>,
+    outer_edges: Vec<&'a (ColumnRef, ColumnRef)>,
     constants: Vec<&'a Facts>,
     blocks: BTreeSet<usize>,
 }
@@ -113,18 +114,20 @@ fn is_movable(table: &Table) -> bool {
 
 /// Why the sharded uses are not all together, if so.
 fn not_together(planner: &Planner<'_>, analysis: &Analysis, sharded: &[usize]) -> Option<&'static str> {
-    let mut together: BTreeSet<usize> = sharded.first().copied().into_iter().collect();
-    loop {
-        let joined = sharded.iter().copied().find(|other| {
+    // A use depends on those that it is tied to, not the other way round: each may be the first.
+    let mut lonely = None;
+    for &first in sharded {
+        let mut together = BTreeSet::from([first]);
+        while let Some(joined) = sharded.iter().copied().find(|other| {
             !together.contains(other)
-                && together.iter().any(|&one| are_together(planner, analysis, one, *other))
-        });
-        match joined {
-            Some(joined) => together.insert(joined),
-            None => break,
-        };
+                && together.iter().any(|&one| is_tied(planner, analysis, *other, one, first))
+        }) {
+            together.insert(joined);
+        }
+        let missing = sharded.iter().find(|index| !together.contains(index))?;
+        lonely.get_or_insert(missing);
     }
-    let lonely = sharded.iter().find(|index| !together.contains(index))?;
+    let lonely = lonely?;
     let (first, lonely) = (&analysis.uses[sharded[0]], &analysis.uses[*lonely]);
     Some(if analysis.one_shard_only == Some("UNION over several shards") {
         "UNION over several shards"
@@ -135,7 +138,11 @@ fn not_together(planner: &Planner<'_>, analysis: &Analysis, sharded: &[usize]) -
     })
 }
 
-fn are_together(planner: &Planner<'_>, analysis: &Analysis, one: usize, other: usize) -> bool {
+/// Whether every row of `one` that matters is on the shard of `other`'s row beside it.
+///
+/// Equal constants tie to the first use only, and only where it is never missing: what holds for a
+/// row that may be missing, or for a subquery's rows, does not bind the rows around it.
+fn is_tied(planner: &Planner<'_>, analysis: &Analysis, one: usize, other: usize, seed: usize) -> bool {
     let (first, second) = (&analysis.uses[one], &analysis.uses[other]);
     let (Some(a), Some(b)) = (first.table.primary_vindex(), second.table.primary_vindex()) else {
         return false;
@@ -143,15 +150,13 @@ fn are_together(planner: &Planner<'_>, analysis: &Analysis, one: usize, other: u
     if !same_function(&a.vindex, &b.vindex) || a.columns.len() != b.columns.len() || a.vindex.is_lookup() {
         return false;
     }
+    let constants = other == seed && !analysis.is_nullable(second);
     let (own_view, other_view) = (View::of(analysis, first), View::of(analysis, second));
     a.columns.iter().zip(&b.columns).all(|(a, b)| {
         let (a, b) = ((one, lower(a)), (other, lower(b)));
-        let sees = |view: &View<'_>, from: &ColumnRef, to: &ColumnRef, target: &TableUse| {
-            view.blocks.contains(&target.block) && view.class(from).contains(to)
-        };
-        sees(&own_view, &a, &b, second) || sees(&other_view, &b, &a, first) || {
+        own_view.blocks.contains(&second.block) && own_view.class(&a).contains(&b) || {
             let values = own_view.values(&a);
-            let others = other_view.values(&b);
+            let others = if constants { other_view.values(&b) } else { Vec::new() };
             values.iter().any(|value| others.iter().any(|other| same_operand(planner, value, other)))
         }
     })
@@ -181,7 +186,12 @@ impl<'a> View<'a> {
     /// What holds for a row of a block: its own conditions, those of the tables that are part of it,
     /// and those of the queries around it.
     fn of_block(analysis: &'a Analysis, block: usize) -> Self {
-        let mut view = Self { edges: Vec::new(), constants: Vec::new(), blocks: BTreeSet::new() };
+        let mut view = Self {
+            edges: Vec::new(),
+            outer_edges: Vec::new(),
+            constants: Vec::new(),
+            blocks: BTreeSet::new(),
+        };
         let mut next = Some(block);
         while let Some(block) = next {
             let (root, _) = flatten_root(analysis, block);
@@ -189,6 +199,7 @@ impl<'a> View<'a> {
                 let (its_root, nullable) = flatten_root(analysis, index);
                 if its_root == root && view.blocks.insert(index) {
                     view.edges.extend(&member.facts.edges);
+                    view.outer_edges.extend(&member.facts.outer_edges);
                     if !nullable {
                         view.constants.push(&member.facts);
                     }
@@ -199,7 +210,7 @@ impl<'a> View<'a> {
         view
     }
 
-    /// All columns that equal this one.
+    /// All columns that equal this one in every row that has it.
     fn class(&self, column: &ColumnRef) -> BTreeSet<ColumnRef> {
         let mut class = BTreeSet::from([column.clone()]);
         let mut pending = vec![column.clone()];
@@ -210,13 +221,27 @@ impl<'a> View<'a> {
                     pending.push(other.clone());
                 }
             }
+            for (nullable, kept) in &self.outer_edges {
+                if *nullable == column && class.insert(kept.clone()) {
+                    pending.push(kept.clone());
+                }
+            }
         }
         class
     }
 
+    /// All columns whose constants in WHERE this one equals: a condition on the nullable side of an
+    /// outer join lets no row pass where that side is missing.
+    fn constant_class(&self, column: &ColumnRef) -> BTreeSet<ColumnRef> {
+        let class = self.class(column);
+        let joined = self.outer_edges.iter().filter(|(_, kept)| class.contains(kept));
+        let joined: Vec<ColumnRef> = joined.map(|(nullable, _)| nullable.clone()).collect();
+        class.into_iter().chain(joined).collect()
+    }
+
     /// The values that this column equals.
     fn values(&self, column: &ColumnRef) -> Vec<&'a Operand> {
-        let class = self.class(column);
+        let class = self.constant_class(column);
         let equals = self.constants.iter().flat_map(|facts| &facts.equals);
         equals.filter(|(column, _)| class.contains(column)).map(|(_, value)| value).collect()
     }
@@ -335,7 +360,7 @@ fn option(
         });
     }
     if let [column] = columns.as_slice() {
-        let class = view.class(column);
+        let class = view.constant_class(column);
         let lists = view.constants.iter().flat_map(|facts| &facts.lists);
         let fits = |list: &&super::facts::InList| {
             class.contains(&list.column) && list.values.iter().all(|value| usable(&column.1, value))
@@ -374,7 +399,8 @@ fn tuples(
     columns: &[ColumnRef],
     usable: &dyn Fn(&str, &Operand) -> bool,
 ) -> Option<Vec<Vec<Operand>>> {
-    let classes: Vec<BTreeSet<ColumnRef>> = columns.iter().map(|column| view.class(column)).collect();
+    let classes: Vec<BTreeSet<ColumnRef>> =
+        columns.iter().map(|column| view.constant_class(column)).collect();
     for known in view.constants.iter().flat_map(|facts| &facts.tuples) {
         let places: Option<Vec<usize>> = classes
             .iter()
@@ -441,12 +467,13 @@ fn is_usable(planner: &Planner<'_>, table: &Table, column: &str, vindex: &Vindex
         // An integer beyond 64 bits is read as a decimal and maps to nothing, as no row has it.
         return matches!(kind, LiteralKind::Integer | LiteralKind::String);
     }
+    let is_integral = table.column(column).is_some_and(|column| column.kind.is_integral());
     let is_text =
         table.column(column).is_some_and(|column| column.kind.is_known() && !column.kind.is_integral());
     match kind {
         LiteralKind::Decimal | LiteralKind::Float => false,
         LiteralKind::Integer => !is_text,
-        LiteralKind::String | LiteralKind::Hex | LiteralKind::Bit => true,
+        LiteralKind::String | LiteralKind::Hex | LiteralKind::Bit => !is_integral,
     }
 }
 

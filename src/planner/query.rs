@@ -161,6 +161,11 @@ pub(super) fn check_functions(planner: &Planner<'_>) -> Result<()> {
             return Err(SqlError::unsupported("advisory locks (GET_LOCK and its kin)"));
         }
     }
+    // FOUND_ROWS() is the gate's: it counts the rows that were sent.
+    let has = |word: &str| (0..statement.tokens.len()).any(|index| statement.is_word(index, word));
+    if has("sql_calc_found_rows") && has("limit") {
+        return Err(SqlError::unsupported("SQL_CALC_FOUND_ROWS with LIMIT"));
+    }
     // INTO OUTFILE writes on the server, INTO @x into the server's session.
     let into = |index: usize| {
         let next = statement.tokens.get(index + 1);

@@ -6,7 +6,7 @@
 
 use sqlparser::ast;
 
-use super::clauses::{self, Clauses, Run, same, scan};
+use super::clauses::{self, Clauses, Run, same, scan, unwrapped};
 use super::context::Planner;
 use super::predicate::Shards;
 use super::scope::{Analysis, lower};
@@ -130,7 +130,8 @@ impl Scatter<'_> {
         self.analysis.uses.iter().enumerate().any(|(index, own)| {
             let primary =
                 own.table.primary_vindex().filter(|_| own.table.sharded && !own.table.is_reference());
-            primary.is_some_and(|primary| {
+            // Rows that an outer join fills with NULL are on every shard.
+            primary.filter(|_| !self.analysis.is_nullable(own)).is_some_and(|primary| {
                 !primary.vindex.is_lookup()
                     && primary.columns.iter().all(|column| columns.contains(&(index, lower(column))))
             })
@@ -151,7 +152,10 @@ impl Scatter<'_> {
             .collect();
         // A wildcard over a derived table shows only what that lets through.
         let direct = self.analysis.uses.iter().any(|own| {
-            self.analysis.roots.contains(&own.block) && own.table.sharded && !own.table.is_reference()
+            self.analysis.roots.contains(&own.block)
+                && own.table.sharded
+                && !own.table.is_reference()
+                && !own.nullable
         });
         let all = self.select.projection.iter().any(|item| matches!(item, ast::SelectItem::Wildcard(_)));
         (all && direct) || self.contain_primary(&columns)
@@ -250,7 +254,7 @@ impl Scatter<'_> {
     /// or as the same expression.
     pub(super) fn item(&self, run: Run) -> Result<Option<usize>> {
         let statement = &self.planner.statement;
-        let tokens = statement.tokens.get(run.0..run.1).unwrap_or_default();
+        let tokens = unwrapped(statement.tokens.get(run.0..run.1).unwrap_or_default());
         if let [only] = tokens {
             if only.kind == TokenKind::Integer {
                 let text = String::from_utf8_lossy(only.text(statement.text)).into_owned();
@@ -350,7 +354,7 @@ impl Scatter<'_> {
     }
 
     /// Whether an item is known to be a number: COUNT, and columns that the VSchema knows.
-    fn is_never_text(&self, item: usize) -> bool {
+    pub(super) fn is_never_text(&self, item: usize) -> bool {
         match self.select.projection.get(item) {
             Some(
                 ast::SelectItem::UnnamedExpr(expression)

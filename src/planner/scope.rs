@@ -22,6 +22,8 @@ pub(super) struct TableUse {
     /// Byte offsets of the table's own name, without qualifier.
     pub(super) name: (u32, u32),
     pub(super) has_alias: bool,
+    /// Whether it is on the nullable side of an outer join of its own block.
+    pub(super) nullable: bool,
 }
 
 /// One SELECT (or the tables of an UPDATE or DELETE).
@@ -58,8 +60,24 @@ pub(super) struct Source {
 pub(super) enum SourceKind {
     Use(usize),
     Derived(usize),
+    /// A derived table that gives its columns other names.
+    Renamed(usize),
     /// A common table expression that refers to itself, a table function, a UNION.
     Unknown,
+}
+
+/// A join condition, kept until all tables of the block are known.
+pub(super) enum JoinCondition<'q> {
+    On { condition: &'q Expr, nullable_sources: Option<std::ops::Range<usize>> },
+    Using { name: Arc<str>, left: std::ops::Range<usize>, right: usize, missing: Missing },
+}
+
+/// Which side of a join may be missing.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Missing {
+    Neither,
+    Left,
+    Right,
 }
 
 /// What a statement reads.
@@ -93,11 +111,21 @@ impl Analysis {
         };
         match source.kind {
             SourceKind::Use(index) => sharded(index),
-            SourceKind::Derived(block) => {
-                self.uses.iter().enumerate().any(|(index, own)| own.block == block && sharded(index))
+            SourceKind::Derived(block) | SourceKind::Renamed(block) => {
+                self.blocks[block].sources.iter().any(|source| self.is_sharded(source))
             }
             SourceKind::Unknown => true,
         }
+    }
+
+    /// Whether an outer join may fill the columns of a use with NULL.
+    pub(super) fn is_nullable(&self, own: &TableUse) -> bool {
+        let (mut block, mut nullable) = (own.block, own.nullable);
+        while let Some((into, behind_outer_join)) = self.blocks[block].flattened_into {
+            block = into;
+            nullable |= behind_outer_join;
+        }
+        nullable
     }
 
     /// Whether a column belongs to one of these sources of the block.
@@ -114,7 +142,7 @@ impl Analysis {
         sources.iter().any(|source| match source.kind {
             SourceKind::Use(index) => index == column.0,
             SourceKind::Derived(inner) => home == inner,
-            SourceKind::Unknown => false,
+            SourceKind::Renamed(_) | SourceKind::Unknown => false,
         })
     }
 
@@ -152,7 +180,8 @@ impl Analysis {
             [only] => return Some(only.clone()),
             [first, ..] => {
                 // Several tables have it: legal only where a USING made them equal.
-                let joined = own.facts.edges.iter().any(|(a, b)| (a == first || b == first) && a.1 == b.1);
+                let mut edges = own.facts.edges.iter().chain(&own.facts.outer_edges);
+                let joined = edges.any(|(a, b)| (a == first || b == first) && a.1 == b.1);
                 return joined.then(|| first.clone());
             }
             [] => {}
@@ -198,7 +227,7 @@ impl Analysis {
                 inner_block.outputs.iter().any(|(output, _)| output == name)
                     || inner_block.wildcards.iter().any(|&through| self.may_have(inner, through, name))
             }
-            SourceKind::Unknown => true,
+            SourceKind::Renamed(_) | SourceKind::Unknown => true,
         }
     }
 
@@ -228,7 +257,7 @@ impl Analysis {
                     many => many.iter().find_map(|&through| self.source_column(inner, through, name, false)),
                 }
             }
-            SourceKind::Unknown => None,
+            SourceKind::Renamed(_) | SourceKind::Unknown => None,
         }
     }
 }

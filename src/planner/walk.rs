@@ -168,6 +168,7 @@ const AGGREGATES: &[&str] = &[
     "json_objectagg",
     "max",
     "min",
+    "st_collect",
     "std",
     "stddev",
     "stddev_pop",
