@@ -148,12 +148,17 @@ impl Connection {
         // A pipeline has several commands: each may need its own KILL.
         while self.owes() {
             let owed = self.owed.len();
-            let drain = self.drain_down_to(owed - 1, KILLED_REST);
-            let (killed, drained) = tokio::join!(kill.clone().kill_query(), drain);
-            if !drained? {
+            // Nothing is read before the KILL has arrived: a full socket holds the server back, while a
+            // fast answer that is read would soon be larger than what may be thrown away.
+            let killed = kill.clone().kill_query().await;
+            if !self.drain_down_to(owed - 1, KILLED_REST).await? {
+                killed?;
                 return Err(BackendError::Misuse("a killed statement goes on answering"));
             }
-            killed?;
+            // The answer has ended: a KILL that did not arrive is not needed any more.
+            if let Err(error) = killed {
+                tracing::debug!(%error, "KILL QUERY failed");
+            }
         }
         // A KILL that came late must not hit the next statement: the reset takes it.
         self.taint();
