@@ -534,14 +534,14 @@ impl Catalogue {
 impl SqlError {
     /// The statement does not parse.
     #[must_use]
-    pub fn syntax(near: &str, line: usize) -> Self {
+    pub fn syntax(product: &str, near: &str, line: usize) -> Self {
         Self::catalogued(
             None,
             1064,
             *b"42000",
             Kind::Client,
             format!(
-                "You have an error in your SQL syntax; check the manual that corresponds to your MySQL server version for the right syntax to use near '{near}' at line {line}"
+                "You have an error in your SQL syntax; check the manual that corresponds to your {product} server version for the right syntax to use near '{near}' at line {line}"
             ),
         )
     }

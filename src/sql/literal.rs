@@ -66,7 +66,7 @@ fn missing() -> SqlError {
 /// # Errors
 /// 1064 for text that the lexer does not produce.
 pub fn read(kind: LiteralKind, text: &[u8], no_backslash_escapes: bool) -> Result<Value> {
-    let malformed = || SqlError::syntax(&String::from_utf8_lossy(text), 1);
+    let malformed = || SqlError::syntax("MySQL", &String::from_utf8_lossy(text), 1);
     Ok(match kind {
         LiteralKind::Integer => integer(text),
         LiteralKind::Decimal => Value::Decimal(Bytes::copy_from_slice(text)),

@@ -47,7 +47,8 @@ pub fn syntax_error(statement: &Statement<'_>, at: u64) -> SqlError {
     // MySQL quotes at most 80 characters.
     let near: String = near.chars().take(80).collect();
     let line = text[..at].split(|&byte| byte == b'\n').count();
-    SqlError::syntax(&near, line)
+    let product = if statement.options.mariadb { "MariaDB" } else { "MySQL" };
+    SqlError::syntax(product, &near, line)
 }
 
 fn convert_error(statement: &Statement<'_>, parser: &Parser<'_>, error: &ParserError) -> SqlError {

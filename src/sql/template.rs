@@ -295,13 +295,10 @@ impl Edits {
     #[must_use]
     pub fn template(&self, statement: &Statement<'_>) -> Template {
         let mut list = PieceList::default();
-        if statement.body.0 > 0 {
-            list.push(Piece::Leading);
-        }
+        // Also where this statement has no comments: others of the same key may have some.
+        list.push(Piece::Leading);
         self.write(statement, statement.body.0..statement.body.1, &mut list);
-        if (statement.body.1 as usize) < statement.text.len() {
-            list.push(Piece::Trailing);
-        }
+        list.push(Piece::Trailing);
         list.finish()
     }
 
