@@ -9,11 +9,6 @@ use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
-/// The name under which `SET NAMES` stands in a list: its value is `'charset' COLLATE 'collation'`. It
-/// sorts before every variable, so that one of its three can be changed behind it. The variables alone
-/// would not do: only NAMES gives the results a collation, which clients read in column definitions.
-pub const NAMES: &str = " names";
-
 /// One interned list of assignments. Compare with [`Arc::ptr_eq`].
 pub struct Settings {
     assignments: Assignments,
@@ -43,15 +38,11 @@ impl Settings {
             if at > 0 {
                 statement.extend_from_slice(b", ");
             }
-            if name == NAMES {
-                statement.extend_from_slice(b"NAMES ");
-            } else {
-                if !name.starts_with('@') {
-                    statement.extend_from_slice(b"@@SESSION.");
-                }
-                statement.extend_from_slice(name.as_bytes());
-                statement.extend_from_slice(b" = ");
+            if !name.starts_with('@') {
+                statement.extend_from_slice(b"@@SESSION.");
             }
+            statement.extend_from_slice(name.as_bytes());
+            statement.extend_from_slice(b" = ");
             statement.extend_from_slice(value.as_bytes());
         }
         let has_user_variables = assignments.iter().any(|(name, _)| name.starts_with('@'));

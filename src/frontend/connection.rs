@@ -62,8 +62,6 @@ pub struct ClientConnection {
     pub(super) output: BytesMut,
     /// How many bytes of `output` the socket has taken.
     sent: usize,
-    /// How many bytes the socket has taken since the connection began.
-    sent_in_all: u64,
     input: BytesMut,
     /// The size of the memory behind `input`, about.
     input_size: usize,
@@ -102,7 +100,6 @@ impl ClientConnection {
             writer: PacketWriter::new(0),
             output: BytesMut::new(),
             sent: 0,
-            sent_in_all: 0,
             input: BytesMut::with_capacity(QUIET_BUFFER),
             input_size: QUIET_BUFFER,
             decoder: PacketDecoder::new(limits.max_allowed_packet),
@@ -133,12 +130,6 @@ impl ClientConnection {
     #[must_use]
     pub fn capabilities(&self) -> Capabilities {
         self.capabilities
-    }
-
-    /// How many bytes were sent to the client since the connection began.
-    #[must_use]
-    pub fn sent_in_all(&self) -> u64 {
-        self.sent_in_all
     }
 
     /// Whether the connection runs in TLS.
@@ -419,10 +410,7 @@ impl ClientConnection {
         while self.sent < self.output.len() {
             match Pin::new(&mut self.stream).poll_write(cx, &self.output[self.sent..]) {
                 Poll::Ready(Ok(0)) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
-                Poll::Ready(Ok(count)) => {
-                    self.sent += count;
-                    self.sent_in_all += count as u64;
-                }
+                Poll::Ready(Ok(count)) => self.sent += count,
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
                 Poll::Pending => return Poll::Pending,
             }

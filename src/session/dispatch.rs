@@ -37,11 +37,6 @@ impl Session {
                 },
                 () = closing.cancelled(), if may_stop => return Err(self.end(SqlError::shutdown()).await),
             };
-            let metrics = &self.shared.metrics.frontend;
-            metrics.bytes_in.inc_by(packet.len() as u64);
-            let sent = self.client.sent_in_all();
-            metrics.bytes_out.inc_by(sent - self.sent_counted);
-            self.sent_counted = sent;
             if !self.answer(&packet).await? {
                 return Ok(());
             }

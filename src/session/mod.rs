@@ -131,8 +131,6 @@ struct Session {
     multi_statements: bool,
     found_rows: bool,
     series: query::Series,
-    /// How much of what was sent to the client is counted.
-    sent_counted: u64,
     /// Where the running statement counts its shard queries.
     routes: Option<prometheus::IntCounter>,
     /// The running EXECUTE asked for a cursor.
@@ -197,7 +195,6 @@ impl Session {
             found_rows: capabilities.contains(Capabilities::FOUND_ROWS),
             series,
             routes: None,
-            sent_counted: 0,
             cursor_wanted: false,
             opened_cursor: None,
             shared,

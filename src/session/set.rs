@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::query::{Parameters, Request};
 use super::state::SessionState;
 use super::{Session, World};
-use crate::backend::{Lease, NAMES, ResultSet};
+use crate::backend::{Lease, ResultSet};
 use crate::config::TransactionMode;
 use crate::error::{Result, SqlError};
 use crate::planner::{Assignment, SetTarget, SetValue};
@@ -30,12 +30,7 @@ struct ServerPart {
     assignments: Vec<u8>,
     /// The variables to read back.
     read_back: Vec<String>,
-    /// `SET NAMES` is among them.
-    names: bool,
 }
-
-/// The variables that `SET NAMES` sets.
-const NAMED: [&str; 3] = ["character_set_client", "character_set_results", "collation_connection"];
 
 // === impl Session ===
 
@@ -125,13 +120,8 @@ impl Session {
         let result =
             lease.collect(select.as_bytes(), VALUE_SIZE).await.map_err(|error| error.for_shard(&shard))?;
         let values = row_values(&result)?;
-        let mut changed: Vec<(String, String)> = part.read_back.into_iter().zip(values).collect();
-        let mut all = self.settings.assignments().to_vec();
-        if part.names {
-            fold_names(&mut changed);
-            all.retain(|(name, _)| !NAMED.contains(&name.as_str()));
-        }
-        all.extend(changed);
+        let changed = part.read_back.into_iter().zip(values);
+        let all = self.settings.assignments().iter().cloned().chain(changed);
         let settings = self.shared.pools.settings().intern(all);
         self.transactions.carry(&settings).await?;
         self.adopt_settings(settings);
@@ -302,8 +292,7 @@ impl ServerPart {
             literal::write_string(collation.as_bytes(), false, &mut text);
         }
         self.push(&text);
-        self.read(&NAMED);
-        self.names = true;
+        self.read(&["character_set_client", "character_set_results", "collation_connection"]);
     }
 
     fn set_character_set(&mut self, charset: &[u8]) {
@@ -338,23 +327,6 @@ impl ServerPart {
                 _ => {}
             }
         }
-    }
-}
-
-/// Makes the three variables that were read back one NAMES, where they still belong together: another
-/// assignment of the same SET may have changed one.
-fn fold_names(changed: &mut Vec<(String, String)>) {
-    let value =
-        |wanted: &str| changed.iter().find(|(name, _)| name == wanted).map(|(_, value)| value.clone());
-    let (Some(client), Some(results), Some(collation)) =
-        (value("character_set_client"), value("character_set_results"), value("collation_connection"))
-    else {
-        return;
-    };
-    let belongs = collation.trim_matches('\'').split('_').next() == Some(client.trim_matches('\''));
-    if results == client && belongs {
-        changed.retain(|(name, _)| !NAMED.contains(&name.as_str()));
-        changed.push((NAMES.to_owned(), format!("{client} COLLATE {collation}")));
     }
 }
 
