@@ -66,7 +66,7 @@ pub use lease::Lease;
 pub use owned::{OwnedEvent, ResultSet, Summary};
 pub use pool::Pool;
 pub use pools::Pools;
-pub use settings::{Settings, SettingsRegistry};
+pub use settings::{NAMES, Settings, SettingsRegistry};
 pub use statements::Prepared;
 pub use stats::PoolStats;
 

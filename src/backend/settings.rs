@@ -22,6 +22,10 @@ pub struct Settings {
 /// Names and values, sorted by name.
 type Assignments = Vec<(String, String)>;
 
+/// The name that stands for `SET NAMES`; the value is its charset and collation as SQL text. Unlike the
+/// three variables one by one, it also gives result columns the collation's id.
+pub const NAMES: &str = "names";
+
 /// The settings that are in use.
 #[derive(Debug)]
 pub struct SettingsRegistry {
@@ -34,9 +38,16 @@ pub struct SettingsRegistry {
 impl Settings {
     fn new(assignments: Vec<(String, String)>) -> Self {
         let mut statement = b"SET ".to_vec();
-        for (at, (name, value)) in assignments.iter().enumerate() {
+        // NAMES first: it sets variables that others in the list may set again.
+        let (names, others): (Vec<_>, Vec<_>) = assignments.iter().partition(|(name, _)| name == NAMES);
+        for (at, (name, value)) in names.into_iter().chain(others).enumerate() {
             if at > 0 {
                 statement.extend_from_slice(b", ");
+            }
+            if name == NAMES {
+                statement.extend_from_slice(b"NAMES ");
+                statement.extend_from_slice(value.as_bytes());
+                continue;
             }
             if !name.starts_with('@') {
                 statement.extend_from_slice(b"@@SESSION.");
@@ -49,7 +60,8 @@ impl Settings {
         Self { assignments, statement, has_user_variables, accepted: AtomicBool::new(false) }
     }
 
-    /// The assignments: a system variable's bare name or `@name`, and the value as SQL text. Sorted.
+    /// The assignments: a system variable's bare name, `@name` or [`NAMES`], and the value as SQL text.
+    /// Sorted.
     #[must_use]
     pub fn assignments(&self) -> &[(String, String)] {
         &self.assignments

@@ -62,6 +62,8 @@ pub struct ClientConnection {
     pub(super) output: BytesMut,
     /// How many bytes of `output` the socket has taken.
     sent: usize,
+    /// How many bytes the socket took before those, since they were last counted.
+    delivered: u64,
     input: BytesMut,
     /// The size of the memory behind `input`, about.
     input_size: usize,
@@ -100,6 +102,7 @@ impl ClientConnection {
             writer: PacketWriter::new(0),
             output: BytesMut::new(),
             sent: 0,
+            delivered: 0,
             input: BytesMut::with_capacity(QUIET_BUFFER),
             input_size: QUIET_BUFFER,
             decoder: PacketDecoder::new(limits.max_allowed_packet),
@@ -221,6 +224,11 @@ impl ClientConnection {
                 return Err(Closed::NotReading);
             }
         }
+    }
+
+    /// How many bytes were sent since the last call, for a counter.
+    pub fn take_delivered(&mut self) -> u64 {
+        std::mem::take(&mut self.delivered)
     }
 
     /// Sends what has been written once it is worth a system call. Call it between pieces of a long
@@ -419,6 +427,7 @@ impl ClientConnection {
     }
 
     fn finish_output(&mut self) {
+        self.delivered += self.sent as u64;
         self.sent = 0;
         if self.output.capacity() > OUTPUT_KEEP {
             self.output = BytesMut::new();

@@ -14,6 +14,7 @@ impl Session {
     /// Takes commands until the client, a KILL or the gate ends the conversation.
     pub(super) async fn conversation(&mut self) -> Result<(), Closed> {
         let result = self.commands().await;
+        self.shared.metrics.frontend.bytes_out.inc_by(self.client.take_delivered());
         // What is still open on shards is rolled back now, not when the session's memory goes.
         if self.transactions.is_open() {
             self.transactions.rollback().await;
@@ -43,6 +44,14 @@ impl Session {
         }
     }
 
+    /// Counts a command, its bytes, and the bytes of the answers before it.
+    fn count_traffic(&mut self, received: u64) {
+        let metrics = &self.shared.metrics.frontend;
+        metrics.commands.inc();
+        metrics.bytes_in.inc_by(received);
+        metrics.bytes_out.inc_by(self.client.take_delivered());
+    }
+
     /// Says goodbye with an error that the client did not ask for.
     async fn end(&mut self, error: SqlError) -> Closed {
         self.client.write_error(&error);
@@ -54,7 +63,7 @@ impl Session {
 
     /// Answers one command; false after QUIT.
     async fn answer(&mut self, packet: &Bytes) -> Result<bool, Closed> {
-        self.shared.metrics.frontend.commands.inc();
+        self.count_traffic(packet.len() as u64);
         let command = match Command::decode(packet, self.client.capabilities()) {
             Ok(command) => command,
             Err(error) => {

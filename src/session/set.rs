@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::query::{Parameters, Request};
 use super::state::SessionState;
 use super::{Session, World};
-use crate::backend::{Lease, ResultSet};
+use crate::backend::{Lease, NAMES, ResultSet};
 use crate::config::TransactionMode;
 use crate::error::{Result, SqlError};
 use crate::planner::{Assignment, SetTarget, SetValue};
@@ -23,6 +23,9 @@ use crate::value::Value;
 /// The longest value of a variable that is read back, in bytes.
 const VALUE_SIZE: usize = 1 << 20;
 
+/// The variables of `SET NAMES`.
+const NAMED: [&str; 3] = ["character_set_client", "character_set_results", "collation_connection"];
+
 /// What SET does on a server.
 #[derive(Debug, Default)]
 struct ServerPart {
@@ -30,6 +33,8 @@ struct ServerPart {
     assignments: Vec<u8>,
     /// The variables to read back.
     read_back: Vec<String>,
+    /// Of the character set there is `SET NAMES` and nothing else.
+    is_names: bool,
 }
 
 // === impl Session ===
@@ -120,8 +125,17 @@ impl Session {
         let result =
             lease.collect(select.as_bytes(), VALUE_SIZE).await.map_err(|error| error.for_shard(&shard))?;
         let values = row_values(&result)?;
-        let changed = part.read_back.into_iter().zip(values);
-        let all = self.settings.assignments().iter().cloned().chain(changed);
+        let mut changed: Vec<(String, String)> = part.read_back.into_iter().zip(values).collect();
+        let names = if part.is_names { names_of(&changed) } else { None };
+        let mut all = self.settings.assignments().to_vec();
+        if let Some(names) = names {
+            // NAMES says all three, and what was said of them before is over.
+            let is_other = |(name, _): &(String, String)| !NAMED.contains(&name.as_str());
+            all.retain(is_other);
+            changed.retain(is_other);
+            changed.push((NAMES.to_owned(), names));
+        }
+        all.extend(changed);
         let settings = self.shared.pools.settings().intern(all);
         self.transactions.carry(&settings).await?;
         self.adopt_settings(settings);
@@ -272,6 +286,7 @@ impl ServerPart {
     }
 
     fn set_variable(&mut self, name: &str, value: &[u8]) {
+        self.is_names &= !name.starts_with("character_set_") && !name.starts_with("collation_");
         let mut text = format!("@@SESSION.{name} = ").into_bytes();
         text.extend_from_slice(value);
         self.push(&text);
@@ -285,6 +300,8 @@ impl ServerPart {
     }
 
     fn set_names(&mut self, charset: &[u8], collation: Option<&str>) {
+        // With one of its variables beside it in the same SET, the variables are kept one by one.
+        self.is_names = !self.read_back.iter().any(|name| NAMED.contains(&name.as_str()));
         let mut text = b"NAMES ".to_vec();
         text.extend_from_slice(charset);
         if let Some(collation) = collation {
@@ -296,6 +313,7 @@ impl ServerPart {
     }
 
     fn set_character_set(&mut self, charset: &[u8]) {
+        self.is_names = false;
         let mut text = b"CHARACTER SET ".to_vec();
         text.extend_from_slice(charset);
         self.push(&text);
@@ -328,6 +346,15 @@ impl ServerPart {
             }
         }
     }
+}
+
+/// What `SET NAMES` made of its three variables, as its own operands; none where they do not agree.
+fn names_of(changed: &[(String, String)]) -> Option<String> {
+    let value =
+        |wanted: &str| changed.iter().find(|(name, _)| name == wanted).map(|(_, value)| value.as_str());
+    let (client, results) = (value("character_set_client")?, value("character_set_results")?);
+    let collation = value("collation_connection")?;
+    (client == results && client.starts_with('\'')).then(|| format!("{client} COLLATE {collation}"))
 }
 
 fn word(value: &SetValue) -> Option<String> {

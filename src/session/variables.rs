@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use crate::backend::{Settings, SettingsRegistry};
+use crate::backend::{NAMES, Settings, SettingsRegistry};
 use crate::protocol::charset::Collation;
 
 /// What sql_mode changes on the gate's own side.
@@ -27,12 +27,8 @@ pub(super) fn login_settings(registry: &SettingsRegistry, collation: u16) -> Arc
     let Some(known) = known.filter(|_| collation != BASELINE_COLLATION) else {
         return registry.baseline();
     };
-    let charset = format!("'{}'", known.charset);
-    registry.intern([
-        ("character_set_client".to_owned(), charset.clone()),
-        ("character_set_results".to_owned(), charset),
-        ("collation_connection".to_owned(), format!("'{}'", known.name)),
-    ])
+    let names = format!("'{}' COLLATE '{}'", known.charset, known.name);
+    registry.intern([(NAMES.to_owned(), names)])
 }
 
 /// Reads sql_mode out of the settings; without one the servers' default holds, which has none of them.
@@ -65,11 +61,7 @@ mod tests {
         // ucs2_general_ci cannot be a client's character set.
         assert!(login_settings(&registry, 35).is_baseline());
         let latin1 = login_settings(&registry, 8);
-        assert_eq!(
-            latin1.statement(),
-            b"SET @@SESSION.character_set_client = 'latin1', @@SESSION.character_set_results = 'latin1', \
-              @@SESSION.collation_connection = 'latin1_swedish_ci'"
-        );
+        assert_eq!(latin1.statement(), b"SET NAMES 'latin1' COLLATE 'latin1_swedish_ci'");
     }
 
     #[test]

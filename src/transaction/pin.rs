@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use super::Place;
-use crate::backend::{BackendError, Event, Lease, OwnedEvent, Prepared, Settings};
+use crate::backend::{BackendError, Event, Lease, NAMES, OwnedEvent, Prepared, Settings};
 use crate::error::{Result, SqlError};
 use crate::topology::Shard;
 
@@ -67,7 +67,9 @@ impl Pin {
         }
         for (name, _) in self.settings.assignments() {
             let stays = settings.assignments().iter().any(|(other, _)| other == name);
-            if !stays {
+            if !stays && name == NAMES {
+                self.lease.send_prelude(b"SET NAMES DEFAULT");
+            } else if !stays {
                 let default = if name.starts_with('@') { "NULL" } else { "DEFAULT" };
                 let scope = if name.starts_with('@') { "" } else { "@@SESSION." };
                 self.lease.send_prelude(format!("SET {scope}{name} = {default}").as_bytes());

@@ -91,14 +91,12 @@ impl Bed {
     /// # Panics
     /// When it does not start: every test that needs it then fails with the reason.
     pub fn cluster(&self) -> &Cluster {
-        match self.shared.get_or_init(|| Cluster::start(&self.family)) {
-            Ok(cluster) => cluster,
+        let started = self.shared.get_or_init(|| Cluster::start(&self.family));
+        started.as_ref().unwrap_or_else(|error| {
             // The reason stands in the report once.
-            Err(_already_told) if self.told.swap(true, Ordering::Relaxed) => {
-                panic!("the shared cluster did not start")
-            }
-            Err(error) => panic!("the shared cluster did not start: {error}"),
-        }
+            let reason = if self.told.swap(true, Ordering::Relaxed) { "" } else { error };
+            panic!("the shared cluster did not start: {reason}")
+        })
     }
 }
 

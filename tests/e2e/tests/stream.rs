@@ -87,7 +87,7 @@ fn never_read(bed: &Bed) -> Verdict {
     let before = cluster.gate.resident_kib();
     let mut silent: Vec<_> = (0..10).map(|_| cluster.gate.connect("e2e").unwrap()).collect();
     for wire in &mut silent {
-        wire.send(COM_QUERY, format!("{sql} /* never read */").as_bytes()).unwrap();
+        wire.send(COM_QUERY, sql.replace("f.pad from", "f.pad as `never read` from").as_bytes()).unwrap();
     }
     // The sockets fill within moments; from then on nothing may grow.
     let mut most = 0;
@@ -103,7 +103,7 @@ fn never_read(bed: &Bed) -> Verdict {
     let running = || {
         let (mut wire, _) = cluster.shards("e2e");
         let list = wire.rows("show full processlist").unwrap();
-        list.iter().flatten().flatten().filter(|text| text.contains("/* never read */")).count()
+        list.iter().flatten().flatten().filter(|text| text.contains("`never read`")).count()
     };
     poll(Duration::from_secs(15), || (running() == 0).then_some(()))
         .unwrap_or_else(|| panic!("{} statements still run on the shards", running()));
