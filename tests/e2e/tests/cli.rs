@@ -211,7 +211,7 @@ fn transport(bed: &Bed, client: Client) -> Verdict {
     Ok(())
 }
 
-/// The frame that mysqldump writes around its data, on an unsharded and a sharded table.
+/// The frame that `mysqldump --complete-insert` writes around its data, on a sharded table.
 fn load_dump(bed: &Bed) -> Verdict {
     can_log_in(bed, Client::MariaDb)?;
     let _turn = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
@@ -224,7 +224,7 @@ fn load_dump(bed: &Bed) -> Verdict {
 /*!40014 SET @OLD_UNIQUE_CHECKS=@@UNIQUE_CHECKS, UNIQUE_CHECKS=0 */;\n\
 /*!40014 SET @OLD_FOREIGN_KEY_CHECKS=@@FOREIGN_KEY_CHECKS, FOREIGN_KEY_CHECKS=0 */;\n\
 /*!40101 SET @OLD_SQL_MODE=@@SQL_MODE, SQL_MODE='NO_AUTO_VALUE_ON_ZERO' */;\n\
-INSERT INTO `w_cli` VALUES (101,0,1,'a'),(102,0,2,'é😀'),(103,0,NULL,'it\\'s');\n\
+INSERT INTO `w_cli` (`id`, `owner`, `n`, `s`) VALUES (101,0,1,'a'),(102,0,2,'é😀'),(103,0,NULL,'it\\'s');\n\
 /*!40103 SET TIME_ZONE=@OLD_TIME_ZONE */;\n\
 /*!40101 SET SQL_MODE=@OLD_SQL_MODE */;\n\
 /*!40014 SET FOREIGN_KEY_CHECKS=@OLD_FOREIGN_KEY_CHECKS */;\n\
