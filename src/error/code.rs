@@ -446,7 +446,31 @@ impl Catalogue {
             code: 1104,
             state: "42000",
             meaning: "A buffering operator reached its budget.",
-            advice: "Add a LIMIT or a condition, or raise limits.query_memory.",
+            advice: "Add a LIMIT or a condition, or raise limits.max_memory.",
+        },
+        Entry {
+            name: "memory_rows",
+            id: None,
+            code: 1104,
+            state: "42000",
+            meaning: "A buffering operator holds as many rows as it may.",
+            advice: "Add a LIMIT or a condition, or raise limits.max_memory_rows.",
+        },
+        Entry {
+            name: "scatter_refused",
+            id: None,
+            code: 1105,
+            state: "HY000",
+            meaning: "The statement goes to all shards, and limits.no_scatter is on.",
+            advice: "Add a condition on the sharding column, or /*vt+ ALLOW_SCATTER */ behind the first word.",
+        },
+        Entry {
+            name: "transaction_expired",
+            id: None,
+            code: 1317,
+            state: "70100",
+            meaning: "The transaction was idle for longer than transaction.idle_timeout.",
+            advice: "ROLLBACK and run the transaction again.",
         },
         Entry {
             name: "row_too_many_columns",
@@ -1060,6 +1084,47 @@ impl SqlError {
             *b"42000",
             Kind::Limit,
             format!("{operator} needs more than {limit} bytes of memory; add a LIMIT or a condition"),
+        )
+    }
+
+    /// A buffering operator holds as many rows as it may.
+    #[must_use]
+    pub fn memory_rows(operator: &str, limit: usize) -> Self {
+        Self::catalogued(
+            None,
+            1104,
+            *b"42000",
+            Kind::Limit,
+            format!(
+                "in-memory row count exceeded allowed limit of {limit} ({operator}); add a LIMIT or a condition"
+            ),
+        )
+    }
+
+    /// The statement goes to all shards, and limits.no_scatter is on.
+    #[must_use]
+    pub fn scatter_refused() -> Self {
+        Self::catalogued(
+            None,
+            1105,
+            *b"HY000",
+            Kind::Limit,
+            "plan includes scatter, which is disallowed by limits.no_scatter; add a condition on the sharding column"
+                .to_owned(),
+        )
+    }
+
+    /// The transaction was idle for longer than transaction.idle_timeout.
+    #[must_use]
+    pub fn transaction_expired(limit: std::time::Duration) -> Self {
+        Self::catalogued(
+            None,
+            1317,
+            *b"70100",
+            Kind::Timeout,
+            format!(
+                "the transaction was idle for longer than {limit:?} and was rolled back; ROLLBACK to go on"
+            ),
         )
     }
 

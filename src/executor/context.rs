@@ -5,7 +5,7 @@ use std::sync::Arc;
 use prometheus::IntCounter;
 use tokio::time::Instant;
 
-use super::Sequences;
+use super::{MemoryBudget, Sequences};
 use crate::backend::{Pools, Settings};
 use crate::error::{Result, SqlError};
 use crate::key::TabletType;
@@ -54,8 +54,8 @@ pub struct ExecContext<'a> {
     pub no_auto_value_on_zero: bool,
     /// When the statement must be done.
     pub deadline: Option<Instant>,
-    /// How many bytes operators may hold.
-    pub memory: usize,
+    /// What operators may hold.
+    pub memory: &'a MemoryBudget<'a>,
     /// The gate's sequences.
     pub sequences: &'a Sequences,
     /// Counts the shard queries of this statement.

@@ -36,7 +36,7 @@ mod stream;
 mod truncate;
 
 pub use context::{ExecContext, Protocol};
-pub use memory::MemoryBudget;
+pub use memory::{MemoryBudget, MemoryLimits};
 pub use output::{Forward, OkSummary, Output, Rows, SchemaName};
 pub use row::{ColumnType, RowFormat, Shape};
 pub use sequence::Sequences;

@@ -153,7 +153,7 @@ impl Step<'_> {
         input: RowStream<'a>,
         columns: Columns,
         shape: Shape,
-        memory: usize,
+        memory: &'a MemoryBudget<'a>,
     ) -> Result<(RowStream<'a>, Columns, Shape)> {
         Ok(match self {
             Self::Limit { count, offset } => {
@@ -161,7 +161,7 @@ impl Step<'_> {
             }
             Self::Sort(keys) => {
                 let order = RowOrder::sorted(&shape, keys)?;
-                let sort = Sort::new(input, order, MemoryBudget::new(memory));
+                let sort = Sort::new(input, order, memory);
                 (RowStream::Sort(Box::new(sort)), columns, shape)
             }
             Self::Aggregate(plan) => {

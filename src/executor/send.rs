@@ -131,10 +131,21 @@ impl<'a> ExecContext<'a> {
             let places: Vec<Place> = targets.iter().map(|target| target.place.clone()).collect();
             return transactions.join(&places, connect, statement.writes).await;
         }
-        if let [target] = targets {
-            return Ok(vec![own(target, connect).await?]);
+        let next = transactions.next();
+        let mut held = match targets {
+            [target] => vec![own(target, connect).await?],
+            _ => try_join_all(targets.iter().map(|target| own(target, connect))).await?,
+        };
+        if statement.joins && self.names_tables && !next.is_empty() {
+            // The statement is the next transaction. Should it not get so far, the server still waits
+            // for one: the pool makes the connection clean.
+            let first = next.statement().unwrap_or_default();
+            for held in &mut held {
+                held.lease().taint();
+                held.lease().send_prelude(&first);
+            }
         }
-        try_join_all(targets.iter().map(|target| own(target, connect))).await
+        Ok(held)
     }
 }
 

@@ -19,15 +19,15 @@ const ROW_OVERHEAD: usize = 96;
 pub struct Sort<'a> {
     pub(super) input: RowStream<'a>,
     order: RowOrder,
-    budget: MemoryBudget,
+    budget: &'a MemoryBudget<'a>,
     sorted: Option<VecDeque<Bytes>>,
 }
 
 // === impl Sort ===
 
 impl<'a> Sort<'a> {
-    /// `budget` bounds the bytes that are held.
-    pub(crate) fn new(input: RowStream<'a>, order: RowOrder, budget: MemoryBudget) -> Self {
+    /// `budget` bounds what is held.
+    pub(crate) fn new(input: RowStream<'a>, order: RowOrder, budget: &'a MemoryBudget<'a>) -> Self {
         Self { input, order, budget, sorted: None }
     }
 
@@ -45,7 +45,7 @@ impl<'a> Sort<'a> {
         let mut rows: Vec<(Keys, Bytes)> = Vec::new();
         while let Some(batch) = self.input.next_batch().await? {
             for row in batch {
-                self.budget.take("ORDER BY", row.len() + ROW_OVERHEAD)?;
+                self.budget.take_row("ORDER BY", row.len() + ROW_OVERHEAD)?;
                 rows.push((self.order.keys(&row)?, row));
             }
         }
@@ -67,7 +67,8 @@ mod tests {
         let keys = [SortKey { key: KeyColumn { column: 0, weight: None }, descending: true }];
         let order = RowOrder::sorted(&shape, &keys).unwrap();
         let input = known(rows.iter().map(|row| shape.row(&[Some(row.as_bytes())])).collect::<Vec<_>>());
-        RowStream::Sort(Box::new(Sort::new(input, order, MemoryBudget::new(limit))))
+        let budget = Box::leak(Box::new(super::super::memory::tests::bytes(limit)));
+        RowStream::Sort(Box::new(Sort::new(input, order, budget)))
     }
 
     #[tokio::test]

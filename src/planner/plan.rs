@@ -27,6 +27,18 @@ pub struct Plan {
     pub reads_session: bool,
 }
 
+// === impl Plan ===
+
+impl Plan {
+    /// Whether rows of all shards are read or changed for want of a condition on a vindex. DDL, and
+    /// statements that say themselves where they go, do not count.
+    #[must_use]
+    pub fn scatters(&self) -> bool {
+        use StatementKind::{Delete, LockingSelect, Select, Update};
+        matches!(self.kind, Select | LockingSelect | Update | Delete) && self.node.scatters()
+    }
+}
+
 /// One step of a plan; steps nest.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Node {
@@ -79,6 +91,22 @@ pub enum Node {
     Show(Show),
     /// Change the session: SET, USE, BEGIN, COMMIT, … .
     Session(SessionCommand),
+}
+
+// === impl Node ===
+
+impl Node {
+    fn scatters(&self) -> bool {
+        match self {
+            Self::Route(route) | Self::Modify(route) => matches!(route.routing, Routing::Scatter),
+            Self::Limit { input, .. }
+            | Self::Sort { input, .. }
+            | Self::Distinct { input, .. }
+            | Self::Truncate { input, .. } => input.scatters(),
+            Self::Aggregate(aggregate) => aggregate.input.scatters(),
+            Self::Insert(_) | Self::NextValues { .. } | Self::Show(_) | Self::Session(_) => false,
+        }
+    }
 }
 
 /// A statement for the routed shards.
@@ -294,8 +322,8 @@ pub enum SessionCommand {
     Use(String),
     /// BEGIN / START TRANSACTION with its characteristics.
     Begin {
-        /// READ ONLY.
-        read_only: bool,
+        /// READ ONLY or READ WRITE, where one of them was said.
+        read_only: Option<bool>,
         /// WITH CONSISTENT SNAPSHOT.
         consistent_snapshot: bool,
     },

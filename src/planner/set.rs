@@ -104,12 +104,43 @@ fn item(planner: &Planner<'_>, cursor: &mut Cursor<'_>) -> Result<Assignment> {
     {
         return Ok(Assignment { target: SetTarget::CharacterSet, value: bare(cursor)? });
     }
+    let unscoped = cursor.token().is_some_and(|token| {
+        let text = token.text(cursor.statement.text);
+        token.kind == TokenKind::SystemVariable && !text.contains(&b'.')
+    });
     let target = target(cursor)?;
     if !cursor.eat_kind(TokenKind::Equal) && !cursor.eat_kind(TokenKind::Assign) {
         return Err(cursor.error());
     }
     let value = value(planner, cursor, &target)?;
+    if unscoped && let Some(next) = next_transaction(&target, &value)? {
+        return Ok(next);
+    }
     Ok(Assignment { target, value })
+}
+
+/// `SET @@transaction_isolation = …`: with `@@` and without a scope it is the next transaction's (MySQL
+/// manual, "SET TRANSACTION").
+fn next_transaction(target: &SetTarget, value: &SetValue) -> Result<Option<Assignment>> {
+    let SetTarget::Session(name) = target else { return Ok(None) };
+    let is_level = matches!(name.as_str(), "transaction_isolation" | "tx_isolation");
+    if !is_level && !matches!(name.as_str(), "transaction_read_only" | "tx_read_only") {
+        return Ok(None);
+    }
+    let SetValue::Word(Some(word)) = value else {
+        return Err(SqlError::unsupported("SET @@transaction_… to an expression"));
+    };
+    let word = word.to_ascii_uppercase();
+    let words = match word.as_str() {
+        "READ-COMMITTED" | "READ-UNCOMMITTED" | "REPEATABLE-READ" | "SERIALIZABLE" if is_level => {
+            word.replace('-', " ")
+        }
+        "1" | "ON" | "TRUE" if !is_level => "READ ONLY".to_owned(),
+        "0" | "OFF" | "FALSE" if !is_level => "READ WRITE".to_owned(),
+        _ => return Err(SqlError::wrong_value_for_variable(name, &word)),
+    };
+    let target = SetTarget::Transaction { session: false };
+    Ok(Some(Assignment { target, value: SetValue::Word(Some(words)) }))
 }
 
 fn word(value: SetValue) -> Option<String> {

@@ -19,7 +19,7 @@ pub(super) fn plan(planner: &Planner<'_>, kind: StatementKind) -> Result<Plan> {
 }
 
 fn begin(cursor: &mut Cursor<'_>) -> Result<SessionCommand> {
-    let mut read_only = false;
+    let mut read_only = None;
     let mut consistent_snapshot = false;
     if cursor.eat(&["begin"]) {
         cursor.eat(&["work"]);
@@ -29,10 +29,12 @@ fn begin(cursor: &mut Cursor<'_>) -> Result<SessionCommand> {
     if !cursor.at_end() {
         loop {
             if cursor.eat(&["read", "only"]) {
-                read_only = true;
+                read_only = Some(true);
             } else if cursor.eat(&["with", "consistent", "snapshot"]) {
                 consistent_snapshot = true;
-            } else if !cursor.eat(&["read", "write"]) {
+            } else if cursor.eat(&["read", "write"]) {
+                read_only = Some(false);
+            } else {
                 return Err(cursor.error());
             }
             if !cursor.eat_kind(TokenKind::Comma) {

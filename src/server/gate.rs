@@ -21,7 +21,7 @@ use super::sockets::Sockets;
 use crate::backend::Pools;
 use crate::config::Config;
 use crate::error::SqlError;
-use crate::executor::Sequences;
+use crate::executor::{MemoryLimits, Sequences};
 use crate::frontend::{self, ClientStream, Closed};
 use crate::metrics::Metrics;
 use crate::session::plan_cache::PlanCache;
@@ -212,7 +212,13 @@ fn limits(config: &Config, persona: &Persona) -> Limits {
     Limits {
         transaction_mode: config.transaction.mode,
         query_timeout: config.backend.query_timeout,
-        query_memory: config.limits.max_memory.bytes(),
+        query_memory: MemoryLimits {
+            bytes: config.limits.max_memory.bytes(),
+            rows: settings::count(config.limits.max_memory_rows),
+            warn_rows: settings::count(config.limits.warn_memory_rows),
+        },
+        no_scatter: config.limits.no_scatter,
+        idle_transaction: config.transaction.idle_timeout,
         prepared_statements: settings::count(config.limits.max_prepared_statements),
         allow_kill: config.limits.allow_kill,
         lex: LexOptions {

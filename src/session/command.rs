@@ -14,7 +14,7 @@ use crate::planner::SessionCommand;
 use crate::protocol::capability::Status;
 use crate::protocol::response::{OkPacket, SessionChangesBuilder};
 use crate::sql::{Bindings, Operand};
-use crate::transaction::Characteristics;
+use crate::transaction::{Characteristics, NextTransaction};
 use crate::value::Value;
 
 impl Session {
@@ -41,11 +41,13 @@ impl Session {
             SessionCommand::Commit { chain, release } => {
                 let characteristics = self.transactions.characteristics().clone();
                 let committed = self.commit().await;
+                self.transactions.set_next(NextTransaction::default());
                 return self.after_transaction(committed, *chain, *release, characteristics, request).await;
             }
             SessionCommand::Rollback { chain, release } => {
                 let characteristics = self.transactions.characteristics().clone();
                 self.rollback().await;
+                self.transactions.set_next(NextTransaction::default());
                 return self.after_transaction(Ok(()), *chain, *release, characteristics, request).await;
             }
             SessionCommand::Savepoint(name) => {
@@ -116,10 +118,9 @@ impl Session {
         self.client.write_ok(&ok);
     }
 
-    async fn begin(&mut self, read_only: bool, consistent_snapshot: bool) -> Result<()> {
+    async fn begin(&mut self, read_only: Option<bool>, consistent_snapshot: bool) -> Result<()> {
         self.commit().await?;
-        let isolation = self.next_isolation.take();
-        self.transactions.begin(Characteristics { read_only, consistent_snapshot, isolation });
+        self.transactions.begin(Characteristics { read_only, consistent_snapshot, isolation: None });
         Ok(())
     }
 

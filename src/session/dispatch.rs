@@ -1,5 +1,7 @@
 //! Which part of the session answers a command?
 
+use std::time::Duration;
+
 use bytes::Bytes;
 
 use super::registry::Kill;
@@ -7,6 +9,7 @@ use super::{Session, query::Request};
 use crate::error::SqlError;
 use crate::executor::RowFormat;
 use crate::frontend::{self, Closed};
+use crate::metrics::labels::{ShardSpread, TransactionEnd};
 use crate::protocol::command::{ChangeUser, Command};
 use crate::protocol::response::OkPacket;
 
@@ -28,6 +31,7 @@ impl Session {
         loop {
             // A session inside a transaction may finish it while the gate is closing.
             let may_stop = !self.transactions.is_open();
+            let idle = self.shared.limits.idle_transaction.filter(|_| self.transactions.shards().len() > 0);
             let entry = self.registration.entry();
             let packet = tokio::select! {
                 biased;
@@ -37,11 +41,25 @@ impl Session {
                     Kill::Connection => return Err(self.end(SqlError::query_killed()).await),
                 },
                 () = closing.cancelled(), if may_stop => return Err(self.end(SqlError::shutdown()).await),
+                limit = passed(idle) => {
+                    self.expire(limit).await;
+                    continue;
+                }
             };
             if !self.answer(&packet).await? {
                 return Ok(());
             }
         }
+    }
+
+    /// The client has left its transaction alone for too long: its shards are given back. It learns of
+    /// it from its next statement.
+    async fn expire(&mut self, limit: Duration) {
+        let spread =
+            if self.transactions.shards().len() > 1 { ShardSpread::Cross } else { ShardSpread::Single };
+        tracing::info!(id = self.state.id, ?limit, "a transaction was idle for too long and is rolled back");
+        self.transactions.expire(limit).await;
+        self.shared.metrics.query.transaction_ended(spread, TransactionEnd::Rollback);
     }
 
     /// Counts a command, its bytes, and the bytes of the answers before it.
@@ -132,7 +150,6 @@ impl Session {
         self.transactions = crate::transaction::ShardTransactions::new(self.shared.limits.transaction_mode);
         self.state.reset();
         self.prepared.clear();
-        self.next_isolation = None;
         self.adopt_settings(self.login_settings.clone());
     }
 
@@ -159,5 +176,17 @@ impl Session {
     async fn query(&mut self, text: Bytes) -> Result<(), Closed> {
         let request = Request { text, format: RowFormat::Text, more: false };
         self.query_text(request).await
+    }
+}
+
+/// Waits for so long; without a limit for ever. The limit that has passed.
+async fn passed(limit: Option<Duration>) -> Duration {
+    match limit {
+        // Boxed: every idle session would pay for a timer that few have.
+        Some(limit) => {
+            Box::pin(tokio::time::sleep(limit)).await;
+            limit
+        }
+        None => std::future::pending().await,
     }
 }

@@ -43,7 +43,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::backend::{Pools, Settings};
 use crate::config::TransactionMode;
-use crate::executor::Sequences;
+use crate::executor::{MemoryLimits, Sequences};
 use crate::frontend::{self, ClientConnection, ClientStream, Closed, Login, LoginSettings, Peer};
 use crate::metrics::Metrics;
 use crate::protocol::capability::{Capabilities, Status};
@@ -100,8 +100,12 @@ pub struct Limits {
     pub transaction_mode: TransactionMode,
     /// How long a statement may take.
     pub query_timeout: Option<Duration>,
-    /// How many bytes one query may hold.
-    pub query_memory: usize,
+    /// How much one query may hold.
+    pub query_memory: MemoryLimits,
+    /// Whether statements that go to all shards are refused.
+    pub no_scatter: bool,
+    /// How long a transaction may be idle before it is rolled back.
+    pub idle_transaction: Option<Duration>,
     /// How many prepared statements one session may have.
     pub prepared_statements: usize,
     /// Whether KILL is allowed.
@@ -125,8 +129,6 @@ struct Session {
     scope: Scope,
     normalizer: Normalizer,
     prepared: PreparedStatements,
-    /// `SET TRANSACTION ISOLATION LEVEL` without SESSION: for the next transaction only.
-    next_isolation: Option<Arc<str>>,
     no_auto_value_on_zero: bool,
     multi_statements: bool,
     found_rows: bool,
@@ -189,7 +191,6 @@ impl Session {
             scope,
             normalizer: Normalizer::new(),
             prepared: PreparedStatements::default(),
-            next_isolation: None,
             no_auto_value_on_zero: false,
             multi_statements: capabilities.contains(Capabilities::MULTI_STATEMENTS),
             found_rows: capabilities.contains(Capabilities::FOUND_ROWS),

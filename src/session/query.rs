@@ -18,7 +18,7 @@ use super::reply::{self, Answered};
 use super::target::Target;
 use super::{Session, Shared, World};
 use crate::error::{Result, SqlError};
-use crate::executor::{self, ExecContext, Protocol, RowFormat};
+use crate::executor::{self, ExecContext, MemoryBudget, Protocol, RowFormat};
 use crate::frontend::Closed;
 use crate::metrics::labels::Operation;
 use crate::metrics::{ApiSeries, Metrics};
@@ -26,6 +26,7 @@ use crate::planner::{self, Node, Plan, PlanContext, StatementKind};
 use crate::protocol::response::OkPacket;
 use crate::protocol::statement::Execute;
 use crate::sql::{self, Bindings, is_system_schema};
+use crate::transaction::NextTransaction;
 use crate::value::Value;
 
 /// One statement to answer.
@@ -147,11 +148,23 @@ impl Session {
         }
         let statement = self.normalizer.statement(text);
         let plan = planner::plan(&statement, &plan_context(&self.scope.target, world))?;
+        self.check_scatter(&plan, &statement)?;
         let plan = Arc::new(self.planned(plan, world));
         if cacheable {
             self.shared.plans.insert(self.normalizer.key(), &self.scope, Arc::clone(&plan));
         }
         Ok(plan)
+    }
+
+    /// `limits.no_scatter`.
+    ///
+    /// # Errors
+    /// 1105 for a plan that goes to all shards, unless the statement says that it may.
+    pub(super) fn check_scatter(&self, plan: &Plan, statement: &sql::Statement<'_>) -> Result<()> {
+        if self.shared.limits.no_scatter && plan.scatters() && !planner::allows_scatter(statement) {
+            return Err(SqlError::scatter_refused());
+        }
+        Ok(())
     }
 
     /// A plan with its metrics.
@@ -247,6 +260,7 @@ impl Session {
             if let Err(error) = self.commit().await {
                 return Ok(Err(error));
             }
+            self.transactions.set_next(NextTransaction::default());
         } else if !plan.tables.is_empty() {
             self.transactions.begin_if_wanted();
         }
@@ -256,6 +270,13 @@ impl Session {
             self.transactions.settle().await;
         }
         self.take_transaction_warnings();
+        if !plan.tables.is_empty()
+            && !self.transactions.next().is_empty()
+            && let Ok(done) = &outcome
+            && NextTransaction::is_taken_by(done.as_ref().map(|_| ()))
+        {
+            self.transactions.set_next(NextTransaction::default());
+        }
         match outcome {
             Ok(Ok(answered)) => {
                 self.note(&answered, request.format);
@@ -283,6 +304,7 @@ impl Session {
     ) -> Result<Result<Answered>, reply::Stop> {
         let entry = self.registration.entry();
         let limits = &self.shared.limits;
+        let memory = MemoryBudget::new(limits.query_memory, &self.shared.metrics.query);
         let context = ExecContext {
             topology: &world.topology,
             pools: &self.shared.pools,
@@ -308,7 +330,7 @@ impl Session {
             routes: self.routes.as_ref(),
             no_auto_value_on_zero: self.no_auto_value_on_zero,
             deadline: limits.query_timeout.map(|timeout| Instant::now() + timeout),
-            memory: limits.query_memory,
+            memory: &memory,
             sequences: &self.shared.sequences,
             metrics: &self.shared.metrics,
         };
@@ -320,7 +342,7 @@ impl Session {
         if !self.cursor_wanted {
             return reply::send(&mut self.client, entry, output, status, request.more).await;
         }
-        let opened = cursor::open(&mut self.client, entry, output, status, limits.query_memory).await?;
+        let opened = cursor::open(&mut self.client, entry, output, status, limits.query_memory.bytes).await?;
         Ok(opened.map(|(answered, cursor)| {
             self.opened_cursor = cursor;
             answered

@@ -51,7 +51,7 @@ impl Session {
         let mut server = ServerPart::default();
         let mut own: Vec<(&'static str, Value)> = Vec::new();
         let mut user: Vec<(Box<str>, Value)> = Vec::new();
-        let mut next_isolation = None;
+        let mut next = self.transactions.next().clone();
         for assignment in assignments {
             match &assignment.target {
                 SetTarget::User(name) => {
@@ -82,10 +82,20 @@ impl Session {
                 }
                 SetTarget::Transaction { session } => {
                     let words = word(&assignment.value).unwrap_or_default();
+                    if !session && self.transactions.is_open() {
+                        return Err(SqlError::characteristics_in_transaction());
+                    }
                     match (access_mode(&words), session) {
-                        (Some(read_only), _) => server.set_access_mode(read_only),
-                        (None, true) => server.set_isolation(&words),
-                        (None, false) => next_isolation = Some(Arc::<str>::from(words)),
+                        (Some(read_only), true) => {
+                            server.set_access_mode(read_only);
+                            next.read_only = None;
+                        }
+                        (Some(read_only), false) => next.read_only = Some(read_only),
+                        (None, true) => {
+                            server.set_isolation(&words);
+                            next.isolation = None;
+                        }
+                        (None, false) => next.isolation = Some(words.into()),
                     }
                 }
             }
@@ -97,13 +107,7 @@ impl Session {
             self.set_own(name, value).await?;
         }
         self.state.user_variables.extend(user);
-        if next_isolation.is_some() {
-            if self.transactions.is_open() {
-                // MySQL's 1568: characteristics cannot be changed while a transaction is open.
-                return Err(SqlError::characteristics_in_transaction());
-            }
-            self.next_isolation = next_isolation;
-        }
+        self.transactions.set_next(next);
         Ok(())
     }
 

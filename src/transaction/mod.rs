@@ -16,14 +16,17 @@
 //! transaction is rolled back or closed by its pool.
 
 mod commit;
+mod next;
 mod pin;
 mod savepoint;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::future::{join_all, try_join_all};
 
 pub use commit::CommitError;
+pub use next::NextTransaction;
 pub use pin::{Held, Pin};
 
 use crate::backend::{Pools, Settings};
@@ -36,8 +39,8 @@ use crate::topology::{Shard, Tablet};
 /// How a transaction begins on each shard.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Characteristics {
-    /// `READ ONLY`.
-    pub read_only: bool,
+    /// `READ ONLY` or `READ WRITE`, where one of them was said.
+    pub read_only: Option<bool>,
     /// `WITH CONSISTENT SNAPSHOT`. Per shard: there is no snapshot across shards.
     pub consistent_snapshot: bool,
     /// `SET TRANSACTION ISOLATION LEVEL …` for this transaction alone: the level's words.
@@ -96,6 +99,9 @@ pub struct ShardTransactions {
     /// Names in the order in which they were set.
     savepoints: Vec<String>,
     warnings: Vec<Warning>,
+    next: NextTransaction,
+    /// The transaction failed because it was idle for longer than this.
+    expired: Option<Duration>,
 }
 
 // === impl ShardTransactions ===
@@ -112,6 +118,8 @@ impl ShardTransactions {
             pins: Vec::new(),
             savepoints: Vec::new(),
             warnings: Vec::new(),
+            next: NextTransaction::default(),
+            expired: None,
         }
     }
 
@@ -147,22 +155,39 @@ impl ShardTransactions {
         self.autocommit
     }
 
-    /// BEGIN. The caller has committed what was open before.
+    /// What was set for the next transaction alone.
+    #[must_use]
+    pub fn next(&self) -> &NextTransaction {
+        &self.next
+    }
+
+    /// Sets it.
+    pub fn set_next(&mut self, next: NextTransaction) {
+        self.next = next;
+    }
+
+    /// BEGIN. The caller has committed what was open before. What was set for the next transaction
+    /// counts where the statement says nothing else.
     pub fn begin(&mut self, characteristics: Characteristics) {
-        self.characteristics = characteristics;
+        let next = std::mem::take(&mut self.next);
+        self.characteristics = Characteristics {
+            read_only: characteristics.read_only.or(next.read_only),
+            isolation: characteristics.isolation.or(next.isolation),
+            ..characteristics
+        };
         self.state = State::Open { implicit: false };
     }
 
     /// Begins a transaction around one statement that changes several shards.
     pub fn begin_implicit(&mut self) {
-        self.characteristics = Characteristics::default();
+        self.characteristics = self.next.characteristics();
         self.state = State::Open { implicit: true };
     }
 
     /// With `autocommit = 0` the first statement that reaches a shard begins a transaction.
     pub fn begin_if_wanted(&mut self) {
         if self.state == State::Idle && !self.autocommit {
-            self.characteristics = Characteristics::default();
+            self.characteristics = std::mem::take(&mut self.next).characteristics();
             self.state = State::Open { implicit: false };
         }
     }
@@ -191,7 +216,7 @@ impl ShardTransactions {
         let mut status = if self.autocommit { Status::AUTOCOMMIT } else { Status::default() };
         if matches!(self.state, State::Open { implicit: false } | State::Failed) {
             status = status | Status::IN_TRANS;
-            if self.characteristics.read_only {
+            if self.characteristics.read_only == Some(true) {
                 status = status | Status::IN_TRANS_READONLY;
             }
         }
@@ -211,9 +236,21 @@ impl ShardTransactions {
     /// Whether statements may run: not after VT15001.
     ///
     /// # Errors
-    /// VT09032.
+    /// VT09032, or 1317 after [`Self::expire`].
     pub fn check(&self) -> Result<()> {
-        if self.is_failed() { Err(SqlError::rollback_required()) } else { Ok(()) }
+        match (self.is_failed(), self.expired) {
+            (false, _) => Ok(()),
+            (true, None) => Err(SqlError::rollback_required()),
+            (true, Some(limit)) => Err(SqlError::transaction_expired(limit)),
+        }
+    }
+
+    /// Rolls back a transaction that was idle for longer than `limit`. Only ROLLBACK goes on from there,
+    /// so that nobody takes what comes next for a part of it.
+    pub async fn expire(&mut self, limit: Duration) {
+        self.rollback().await;
+        self.state = State::Failed;
+        self.expired = Some(limit);
     }
 
     /// Leases or finds the connections for a statement on these shards, in their order, with `BEGIN`
@@ -281,15 +318,18 @@ impl ShardTransactions {
 
     fn send_begin(&self, lease: &mut crate::backend::Lease, place: &Place) {
         // A transaction on a replica only reads, as in Vitess.
-        let read_only = self.characteristics.read_only || place.tablet.kind != TabletType::Primary;
+        let replica = place.tablet.kind != TabletType::Primary;
+        let read_only = if replica { Some(true) } else { self.characteristics.read_only };
         if let Some(level) = &self.characteristics.isolation {
             lease.send_prelude(format!("SET TRANSACTION ISOLATION LEVEL {level}").as_bytes());
         }
         lease.send_prelude(match (self.characteristics.consistent_snapshot, read_only) {
-            (false, false) => &b"BEGIN"[..],
-            (false, true) => b"START TRANSACTION READ ONLY",
-            (true, false) => b"START TRANSACTION WITH CONSISTENT SNAPSHOT",
-            (true, true) => b"START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY",
+            (false, None) => &b"BEGIN"[..],
+            (false, Some(false)) => b"START TRANSACTION READ WRITE",
+            (false, Some(true)) => b"START TRANSACTION READ ONLY",
+            (true, None) => b"START TRANSACTION WITH CONSISTENT SNAPSHOT",
+            (true, Some(false)) => b"START TRANSACTION WITH CONSISTENT SNAPSHOT, READ WRITE",
+            (true, Some(true)) => b"START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY",
         });
         for name in &self.savepoints {
             lease.send_prelude(savepoint::statement("SAVEPOINT", name).as_bytes());
@@ -348,5 +388,6 @@ impl ShardTransactions {
         self.characteristics = Characteristics::default();
         self.savepoints.clear();
         self.pins.clear();
+        self.expired = None;
     }
 }

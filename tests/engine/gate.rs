@@ -7,7 +7,10 @@ use mysql_async::prelude::Queryable as _;
 use shardgate::backend::{BackendConfig, Event, Pools, Settings};
 use shardgate::config::{Backend, Secret, TransactionMode};
 use shardgate::error::{Result, SqlError};
-use shardgate::executor::{ExecContext, OkSummary, Output, Protocol, RowFormat, Sequences, Shape, execute};
+use shardgate::executor::{
+    ExecContext, MemoryBudget, MemoryLimits, OkSummary, Output, Protocol, RowFormat, Sequences, Shape,
+    execute,
+};
 use shardgate::key::{KeyRange, TabletType};
 use shardgate::metrics::Metrics;
 use shardgate::planner::{Node, Plan, Route, Routing, StatementKind};
@@ -161,6 +164,8 @@ impl Gate {
             no_backslash_escapes: false,
             body: (0, 0),
         };
+        let limits = MemoryLimits { bytes: 1 << 20, rows: usize::MAX, warn_rows: usize::MAX };
+        let memory = MemoryBudget::new(limits, &self.metrics.query);
         let context = ExecContext {
             topology: &self.topology,
             pools: &self.pools,
@@ -176,7 +181,7 @@ impl Gate {
             routes: None,
             no_auto_value_on_zero: false,
             deadline: None,
-            memory: 1 << 20,
+            memory: &memory,
             sequences: &self.sequences,
             metrics: &self.metrics,
         };

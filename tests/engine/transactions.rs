@@ -108,7 +108,7 @@ async fn commit_and_rollback(gate: &Gate) {
     assert_eq!(tx.status(), Status::AUTOCOMMIT);
     assert_eq!(numbers(gate).await, ["0", "0", "0", "0"]);
 
-    tx.begin(Characteristics { read_only: true, ..Characteristics::default() });
+    tx.begin(Characteristics { read_only: Some(true), ..Characteristics::default() });
     let error = update(gate, &mut tx, shard(A), "update t set n = 5").await.unwrap_err();
     assert_eq!(error.code(), 1792, "READ ONLY reaches the shard");
     tx.rollback().await;

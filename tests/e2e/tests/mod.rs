@@ -8,6 +8,7 @@ mod driver;
 mod hostile;
 mod http;
 mod java;
+mod limits;
 mod packets;
 mod prepared;
 mod serve;
@@ -36,6 +37,7 @@ pub fn all() -> Vec<Test> {
         driver::TESTS,
         hostile::TESTS,
         http::TESTS,
+        limits::TESTS,
     ]
     .concat()
 }

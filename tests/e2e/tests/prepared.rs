@@ -310,5 +310,18 @@ fn transactions(bed: &Bed) -> Verdict {
     pair.same("commit");
     pair.execute(count, &[Param::int(500)], Same, "after commit");
     pair.same("delete from w_prepared where id > 500");
+    // The characteristics of the next transaction. (A server says 1792 at PREPARE already.)
+    let (gate, direct) = pair.prepare("update w_prepared set n = ? where id = 1");
+    let one = (gate.id, direct.id);
+    let (gate, direct) = pair.prepare("update w_prepared set n = ?");
+    let all = (gate.id, direct.id);
+    pair.same("set transaction read only");
+    pair.execute(one, &[Param::int(1)], Same, "read only, one shard");
+    pair.execute(all, &[Param::int(1)], Same, "read only, all shards");
+    pair.prepared("select n from w_prepared where id = ? and n < 0", &[Param::int(1)], Same);
+    pair.same("set transaction read only");
+    pair.execute(count, &[Param::int(500)], Same, "the next transaction");
+    pair.execute(insert, &[Param::int(521), Param::int(1)], Same, "the one after it");
+    pair.same("delete from w_prepared where id = 521");
     Ok(())
 }

@@ -30,7 +30,7 @@ fn users() -> String {
 }
 
 /// One line per shard of the topology: name, port, database.
-fn topology(shards: &[(&str, u16, &str)]) -> String {
+pub(super) fn topology(shards: &[(&str, u16, &str)]) -> String {
     let mut text = String::from("cells = [\"zone1\"]\n\n[keyspaces.ks]\nvschema = \"vschema.json\"\n");
     for (uid, (name, port, database)) in shards.iter().enumerate() {
         let _ = write!(
@@ -43,14 +43,14 @@ fn topology(shards: &[(&str, u16, &str)]) -> String {
     text
 }
 
-struct Files {
+pub(super) struct Files {
     dir: TempDir,
-    mysql: u16,
-    http: u16,
+    pub(super) mysql: u16,
+    pub(super) http: u16,
 }
 
 impl Files {
-    fn write(&self, name: &str, text: &str) -> PathBuf {
+    pub(super) fn write(&self, name: &str, text: &str) -> PathBuf {
         let path = self.dir.path().join(name);
         // Renamed into place, as an editor or a deployment does: never half a file.
         let fresh = self.dir.path().join(format!("{name}.new"));
@@ -59,7 +59,7 @@ impl Files {
         path
     }
 
-    fn new() -> Files {
+    pub(super) fn new() -> Files {
         let dir = tempfile::Builder::new().prefix("shardgate-e2e-serve-").tempdir().expect("a folder");
         let files = Files { dir, mysql: free_port(), http: free_port() };
         files.write(
@@ -71,14 +71,29 @@ impl Files {
         files
     }
 
+    /// Over both shards of one server.
+    pub(super) fn over(server: &Server) -> Files {
+        let files = Files::new();
+        files.write(
+            "topology.toml",
+            &topology(&[("-80", server.port, "ks_low"), ("80-", server.port, "ks_high")]),
+        );
+        files
+    }
+
     fn config(&self) -> PathBuf {
+        self.config_with("", "")
+    }
+
+    /// The configuration with more keys under `[listen]` and more sections.
+    pub(super) fn config_with(&self, listen: &str, sections: &str) -> PathBuf {
         let folder = self.dir.path().display();
         let text = format!(
-            "[listen]\naddress = \"127.0.0.1:{}\"\nmax_connections = 20\nlogin_timeout = \"3s\"\n\n\
+            "[listen]\naddress = \"127.0.0.1:{}\"\nmax_connections = 20\nlogin_timeout = \"3s\"\n{listen}\n\
              [http]\naddress = \"127.0.0.1:{}\"\n\n\
              [topology]\nkind = \"file\"\npath = \"{folder}/topology.toml\"\n\n\
              [users]\nstatic_file = \"{folder}/users.json\"\n\n\
-             [backend]\nuser = \"gate\"\npassword = \"backend password\"\nconnect_timeout = \"2s\"\nqueue_timeout = \"3s\"\n",
+             [backend]\nuser = \"gate\"\npassword = \"backend password\"\nconnect_timeout = \"2s\"\nqueue_timeout = \"3s\"\n\n{sections}",
             self.mysql, self.http
         );
         self.write("config.toml", &text)
@@ -113,7 +128,8 @@ fn denied(result: Result<Option<i64>, mysql_async::Error>, who: &str) {
     }
 }
 
-fn serve(bed: &Bed) -> Verdict {
+/// A server with the two shards' databases and the gate's own user, and a login as root.
+pub(super) fn shards(bed: &Bed) -> (Server, Wire) {
     let server = Server::start(&bed.family).unwrap();
     let mut root = server.root("").unwrap();
     for statement in [
@@ -121,18 +137,20 @@ fn serve(bed: &Bed) -> Verdict {
         "grant all on *.* to gate@'%'",
         "create database ks_low",
         "create database ks_high",
-        "create database ks_moved",
         "create table ks_low.t (id bigint primary key, n int)",
         "create table ks_high.t (id bigint primary key, n int)",
-        "create table ks_moved.t (id bigint primary key, n int)",
     ] {
         root.ok(statement).unwrap_or_else(|error| panic!("{statement}: {error}"));
     }
-    let files = Files::new();
-    files.write(
-        "topology.toml",
-        &topology(&[("-80", server.port, "ks_low"), ("80-", server.port, "ks_high")]),
-    );
+    (server, root)
+}
+
+fn serve(bed: &Bed) -> Verdict {
+    let (server, mut root) = shards(bed);
+    for statement in ["create database ks_moved", "create table ks_moved.t (id bigint primary key, n int)"] {
+        root.ok(statement).unwrap_or_else(|error| panic!("{statement}: {error}"));
+    }
+    let files = Files::over(&server);
     let config = files.config();
     let mut gate = Gate::serve(&config, files.mysql, files.http).unwrap();
     logins(&gate);
@@ -155,7 +173,7 @@ fn serve(bed: &Bed) -> Verdict {
     Ok(())
 }
 
-fn open(gate: &Gate) -> Wire {
+pub(super) fn open(gate: &Gate) -> Wire {
     gate.login(&Login { user: "open".into(), ..Login::to("ks") }).unwrap()
 }
 
