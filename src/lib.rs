@@ -21,6 +21,8 @@
 //! | [`vschema`] | tables, their keyspaces and vindexes, routing rules |
 //! | [`planner`] | statement + VSchema → plan; pure |
 //! | [`topology`] | keyspaces, shards, servers: the snapshot, its file and its watcher |
+//! | [`control`] | logins for the gate's own statements, beside the clients' pools |
+//! | [`reparent`] | what a server is told to become a primary or a replica, and in which order |
 //! | [`backend`] | pooled connections to servers, and the client's side of the protocol on them |
 //! | [`frontend`] | one client's socket: greeting, login, packets; knows no SQL |
 //! | [`transaction`] | which shards a session's transaction stands on; begin, commit, savepoints |
@@ -120,6 +122,7 @@
 
 pub mod backend;
 pub mod config;
+pub mod control;
 pub mod dev;
 pub mod error;
 pub mod executor;
@@ -128,6 +131,7 @@ pub mod key;
 pub mod metrics;
 pub mod planner;
 pub mod protocol;
+pub mod reparent;
 pub mod server;
 pub mod session;
 pub mod sql;

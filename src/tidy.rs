@@ -21,6 +21,8 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("vschema", &["error", "key", "value", "vindex"]),
     ("planner", &["error", "key", "value", "sql", "vindex", "vschema"]),
     ("topology", &["error", "key", "config", "metrics", "vschema"]),
+    ("control", &["config", "topology"]),
+    ("reparent", &["error", "key", "config", "topology", "control"]),
     ("backend", &["error", "config", "metrics", "protocol", "topology"]),
     ("frontend", &["error", "config", "metrics", "protocol"]),
     (
@@ -41,6 +43,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
             "vschema",
             "planner",
             "topology",
+            "control",
             "backend",
             "transaction",
         ],

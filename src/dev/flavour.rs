@@ -39,6 +39,15 @@ pub(super) struct Places {
     pub(super) temporary: PathBuf,
 }
 
+/// What a server is told that replicates or is replicated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Member {
+    /// Unique in the cluster, from 1.
+    pub(super) id: usize,
+    /// The TCP port on 127.0.0.1.
+    pub(super) port: u16,
+}
+
 /// Where servers are besides PATH.
 const USUAL_PLACES: [&str; 6] = [
     "/usr/sbin",
@@ -90,11 +99,9 @@ impl Program {
             Flavour::MySql => {
                 let mut command = Command::new(&self.path);
                 command.args(["--no-defaults", "--initialize-insecure", "--performance-schema=OFF"]);
-                // Nobody logs in over the network: keys for that would only take time.
-                command.args([
-                    "--auto-generate-certs=OFF",
-                    "--caching-sha2-password-auto-generate-rsa-keys=OFF",
-                ]);
+                // Nobody uses TLS: keys for that would only take time. The RSA keys are what replicas log in
+                // with. A small redo log is quick to copy, and grows when the server runs.
+                command.args(["--auto-generate-certs=OFF", "--loose-innodb-redo-log-capacity=8M"]);
                 command
                     .args([data, temporary, format!("--log-error={}", places.log.display())])
                     .args(as_root());
@@ -111,7 +118,7 @@ impl Program {
 
     /// The command that runs the server: unix socket only, small caches, every commit survives the
     /// end of the process.
-    pub(super) fn run(&self, places: &Places, connections: u32) -> Command {
+    pub(super) fn run(&self, places: &Places, connections: u32, member: Option<Member>) -> Command {
         let mut command = Command::new(&self.path);
         command.arg("--no-defaults");
         command.args([
@@ -123,8 +130,6 @@ impl Program {
             format!("--max-connections={connections}"),
         ]);
         command.args([
-            "--skip-networking",
-            "--skip-log-bin",
             // As the gate's listen.max_allowed_packet, and MySQL's default; MariaDB's is 16 MiB.
             "--max-allowed-packet=64M",
             "--performance-schema=OFF",
@@ -132,8 +137,14 @@ impl Program {
             // Written at each commit, flushed to the disk once a second.
             "--innodb-flush-log-at-trx-commit=2",
         ]);
+        match member {
+            None => command.args(["--skip-networking", "--skip-log-bin"]),
+            Some(member) => self.replicate(&mut command, member),
+        };
         match self.flavour {
-            Flavour::MySql => command.args(["--mysqlx=OFF", "--secure-file-priv=NULL"]),
+            Flavour::MySql => {
+                command.args(["--mysqlx=OFF", "--secure-file-priv=NULL", "--auto-generate-certs=OFF"])
+            }
             // MySQL's defaults, which MariaDB's differ from.
             Flavour::MariaDb => {
                 command.args(["--character-set-server=utf8mb4", "--collation-server=utf8mb4_general_ci"])
@@ -141,6 +152,45 @@ impl Program {
         };
         command.args(as_root());
         command
+    }
+
+    /// Binary logs with GTIDs, a port on the loopback address for the replicas, and no writes before the
+    /// server has got its role. Without name resolution nobody over TCP is `root@localhost`.
+    fn replicate<'c>(&self, command: &'c mut Command, member: Member) -> &'c mut Command {
+        command.args([format!("--server-id={}", member.id), format!("--port={}", member.port)]);
+        command.args([
+            "--bind-address=127.0.0.1",
+            "--skip-name-resolve",
+            "--log-bin=binlog",
+            "--relay-log=relay",
+            "--sync-binlog=0",
+            "--read-only=ON",
+        ]);
+        match self.flavour {
+            Flavour::MySql => command.args([
+                "--super-read-only=ON",
+                "--gtid-mode=ON",
+                "--enforce-gtid-consistency=ON",
+                "--skip-replica-start",
+                "--binlog-expire-logs-seconds=86400",
+            ]),
+            Flavour::MariaDb => command.args([
+                "--gtid-strict-mode=ON",
+                "--log-slave-updates",
+                "--binlog-format=ROW",
+                "--skip-slave-start",
+                "--expire-logs-days=1",
+            ]),
+        }
+    }
+
+    /// What tells this program from another: path, size and time of the file, and its version.
+    pub(super) fn fingerprint(&self) -> String {
+        let path = self.path.canonicalize().unwrap_or_else(|_| self.path.clone());
+        let file = path.metadata().ok();
+        let size = file.as_ref().map_or(0, std::fs::Metadata::len);
+        let time = file.and_then(|file| file.modified().ok()).map(|time| format!("{time:?}"));
+        format!("{} {size} {} {}", path.display(), time.unwrap_or_default(), self.version)
     }
 
     /// The version number in `--version`'s line: `9.7.4`, `10.11.19-MariaDB`.

@@ -25,8 +25,10 @@ pub struct Layout {
     pub keyspaces: Vec<KeyspaceLayout>,
     /// `DIR/routing_rules.json`, if it is there.
     pub routing_rules: Option<PathBuf>,
-    /// How many servers there are.
+    /// How many servers there are, replicas included.
     pub servers: usize,
+    /// How many replicas each shard has.
+    pub replicas: usize,
 }
 
 /// One keyspace.
@@ -49,9 +51,12 @@ pub struct ShardLayout {
     pub name: String,
     /// The physical database.
     pub database: String,
-    /// Which server holds it, counted from 0.
+    /// Which server holds it, counted from 0. Its replicas are the servers behind that one.
     pub server: usize,
 }
+
+/// The most replicas that a shard can have: aliases of neighbouring shards are 100 apart.
+const REPLICAS: u32 = 20;
 
 // === impl Layout ===
 
@@ -60,7 +65,19 @@ impl Layout {
     ///
     /// # Errors
     /// What is wrong with the folder or with `shards`, in one line.
-    pub fn read(dir: &Path, shards: &BTreeMap<String, usize>, servers: Servers) -> Result<Self, String> {
+    pub fn read(
+        dir: &Path,
+        shards: &BTreeMap<String, usize>,
+        servers: Servers,
+        replicas: u32,
+    ) -> Result<Self, String> {
+        if replicas > 0 && servers == Servers::One {
+            return Err("--replicas needs --servers per-shard".into());
+        }
+        if replicas > REPLICAS {
+            return Err(format!("--replicas {replicas}: at most {REPLICAS} are possible"));
+        }
+        let replicas = replicas as usize;
         let mut keyspaces = Vec::new();
         let mut next_server = 0;
         for folder in sorted(dir)?.into_iter().filter(|path| path.is_dir()) {
@@ -87,7 +104,7 @@ impl Layout {
                 }
             };
             let sql = sorted(&folder)?.into_iter().filter(|path| has_extension(path, "sql")).collect();
-            let shards = place(&name, names, servers, &mut next_server);
+            let shards = place(&name, names, servers, 1 + replicas, &mut next_server);
             keyspaces.push(KeyspaceLayout { name, vschema, sql, shards });
         }
         if keyspaces.is_empty() {
@@ -103,30 +120,35 @@ impl Layout {
         }
         let routing_rules = Some(dir.join("routing_rules.json")).filter(|path| path.is_file());
         let servers = if servers == Servers::One { 1 } else { next_server };
-        Ok(Self { keyspaces, routing_rules, servers })
+        Ok(Self { keyspaces, routing_rules, servers, replicas })
     }
 
-    /// The topology file of this cluster; `sockets` has one path per server.
+    /// The topology file of this cluster; `sockets` has one path per server, `primary` tells which
+    /// server of a shard takes writes.
     #[must_use]
-    pub fn topology(&self, sockets: &[PathBuf]) -> String {
+    pub fn topology(&self, sockets: &[PathBuf], primary: impl Fn(&ShardLayout) -> usize) -> String {
         use toml::{Table, Value};
         let text = |path: &Path| Value::from(path.display().to_string());
         let mut keyspaces = Table::new();
-        let mut uid = 100_i64;
         for keyspace in &self.keyspaces {
             let mut shards = Vec::new();
             for shard in &keyspace.shards {
-                let mut server = Table::new();
-                server.insert("alias".into(), format!("zone1-{uid}").into());
-                if let Some(socket) = sockets.get(shard.server) {
-                    server.insert("socket".into(), text(socket));
+                let primary = primary(shard);
+                let mut servers = Vec::new();
+                for index in shard.server..=shard.server + self.replicas {
+                    let mut server = Table::new();
+                    server.insert("alias".into(), format!("zone1-{}", self.uid(shard, index)).into());
+                    if let Some(socket) = sockets.get(index) {
+                        server.insert("socket".into(), text(socket));
+                    }
+                    let role = if index == primary { "primary" } else { "replica" };
+                    server.insert("role".into(), role.into());
+                    server.insert("schema".into(), shard.database.clone().into());
+                    servers.push(server.into());
                 }
-                server.insert("role".into(), "primary".into());
-                server.insert("schema".into(), shard.database.clone().into());
-                uid += 100;
                 let mut table = Table::new();
                 table.insert("name".into(), shard.name.clone().into());
-                table.insert("servers".into(), Value::Array(vec![server.into()]));
+                table.insert("servers".into(), Value::Array(servers));
                 shards.push(Value::Table(table));
             }
             let mut table = Table::new();
@@ -144,21 +166,36 @@ impl Layout {
         root.insert("keyspaces".into(), keyspaces.into());
         root.to_string()
     }
+
+    /// The number in the alias of one of a shard's servers: 100, 200, … for the first of each shard,
+    /// and the numbers behind it for the others.
+    #[must_use]
+    pub fn uid(&self, shard: &ShardLayout, server: usize) -> usize {
+        let all = self.keyspaces.iter().flat_map(|keyspace| &keyspace.shards);
+        let before = all.take_while(|other| !std::ptr::eq(*other, shard)).count();
+        100 * (before + 1) + (server - shard.server)
+    }
 }
 
 /// In one server, the first shard's database is named like the keyspace, the others carry the
 /// shard's name; a server of its own needs no such distinction.
-fn place(keyspace: &str, names: Vec<String>, servers: Servers, next_server: &mut usize) -> Vec<ShardLayout> {
+fn place(
+    keyspace: &str,
+    names: Vec<String>,
+    servers: Servers,
+    each: usize,
+    next_server: &mut usize,
+) -> Vec<ShardLayout> {
     let mut shards = Vec::new();
     for (index, name) in names.into_iter().enumerate() {
         let (database, server) = match servers {
             Servers::One if index > 0 => (format!("{keyspace}_{name}"), 0),
             Servers::One => (keyspace.to_owned(), 0),
-            Servers::PerShard => (keyspace.to_owned(), *next_server + index),
+            Servers::PerShard => (keyspace.to_owned(), *next_server + index * each),
         };
         shards.push(ShardLayout { name, database, server });
     }
-    *next_server += shards.len();
+    *next_server += shards.len() * each;
     shards
 }
 
@@ -222,7 +259,7 @@ mod tests {
     fn one_server_keeps_shards_in_databases() {
         let dir = folder();
         let shards = BTreeMap::from([("service".to_owned(), 4)]);
-        let layout = Layout::read(dir.path(), &shards, Servers::One).unwrap();
+        let layout = Layout::read(dir.path(), &shards, Servers::One, 0).unwrap();
         assert_eq!(layout.servers, 1);
         let [global, service] = &layout.keyspaces[..] else { panic!("{layout:?}") };
         assert_eq!(global.shards, [ShardLayout { name: "0".into(), database: "global".into(), server: 0 }]);
@@ -235,7 +272,7 @@ mod tests {
     #[test]
     fn every_shard_may_have_its_own_server() {
         let dir = folder();
-        let layout = Layout::read(dir.path(), &BTreeMap::new(), Servers::PerShard).unwrap();
+        let layout = Layout::read(dir.path(), &BTreeMap::new(), Servers::PerShard, 0).unwrap();
         assert_eq!(layout.servers, 3);
         let service: Vec<_> =
             layout.keyspaces[1].shards.iter().map(|shard| (shard.database.as_str(), shard.server)).collect();
@@ -245,19 +282,44 @@ mod tests {
     #[test]
     fn the_topology_file_reads_back() {
         let dir = folder();
-        let layout = Layout::read(dir.path(), &BTreeMap::new(), Servers::PerShard).unwrap();
+        let layout = Layout::read(dir.path(), &BTreeMap::new(), Servers::PerShard, 0).unwrap();
         let sockets = ["/a", "/b", "/c"].map(PathBuf::from);
-        let file = TopologyFile::parse(&layout.topology(&sockets), dir.path()).unwrap();
+        let file = TopologyFile::parse(&layout.topology(&sockets, |shard| shard.server), dir.path()).unwrap();
         let shards = &file.snapshot.keyspaces["service"].shards;
         assert_eq!(shards[1].primary().unwrap().address, crate::topology::Address::Unix("/c".into()));
         assert_eq!(file.vschemas["service"], dir.path().join("service/vschema.json"));
     }
 
     #[test]
+    fn replicas_stand_behind_their_primary() {
+        let dir = folder();
+        let layout = Layout::read(dir.path(), &BTreeMap::new(), Servers::PerShard, 2).unwrap();
+        assert_eq!(layout.servers, 9);
+        let sockets: Vec<_> = (0..9).map(|index| PathBuf::from(format!("/{index}"))).collect();
+        // The second server of service/80- has been promoted.
+        let promoted =
+            |shard: &ShardLayout| if shard.name == "80-" { shard.server + 1 } else { shard.server };
+        let file = TopologyFile::parse(&layout.topology(&sockets, promoted), dir.path()).unwrap();
+        let shard = &file.snapshot.keyspaces["service"].shards[1];
+        let all: Vec<_> = shard
+            .tablets
+            .iter()
+            .map(|tablet| (tablet.alias.uid, tablet.kind.as_str(), tablet.address.clone()))
+            .collect();
+        let at = |path: &str| crate::topology::Address::Unix(path.into());
+        assert_eq!(all, [(300, "replica", at("/6")), (301, "primary", at("/7")), (302, "replica", at("/8"))]);
+        let refused =
+            |servers, replicas| Layout::read(dir.path(), &BTreeMap::new(), servers, replicas).unwrap_err();
+        assert_eq!(refused(Servers::One, 1), "--replicas needs --servers per-shard");
+        assert_eq!(refused(Servers::PerShard, 21), "--replicas 21: at most 20 are possible");
+    }
+
+    #[test]
     fn wrong_use_is_said_in_one_line() {
         let dir = folder();
         let read = |name: &str, count| {
-            Layout::read(dir.path(), &BTreeMap::from([(name.to_owned(), count)]), Servers::One).unwrap_err()
+            Layout::read(dir.path(), &BTreeMap::from([(name.to_owned(), count)]), Servers::One, 0)
+                .unwrap_err()
         };
         assert!(read("nothing", 2).starts_with("--shards nothing=…: there is no folder"));
         assert!(read("global", 2).contains("does not say \"sharded\": true"));

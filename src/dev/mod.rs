@@ -5,19 +5,23 @@
 //! was started is stopped at the end: by order at an exit, by `Drop` after a panic, and by the next
 //! start on the same folder after a SIGKILL.
 
+mod cache;
 mod flavour;
 mod folder;
 pub mod layout;
 mod mysqld;
+mod replicas;
 mod schema;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use flavour::{Flavour, Program};
+use cache::Cache;
+use flavour::{Flavour, Member, Program};
 use folder::Folder;
 use layout::{Layout, Servers};
 use mysqld::Mysqld;
+use replicas::Roles;
 use schema::Marker;
 
 use crate::config::Config;
@@ -52,7 +56,7 @@ pub struct Options {
     /// One server for all shards, or one for each.
     #[arg(long, env = "SHARDGATE_SERVERS", default_value = "one")]
     pub servers: Servers,
-    /// Replicas per shard.
+    /// Replicas per shard, with --servers per-shard.
     #[arg(long, env = "SHARDGATE_REPLICAS", value_name = "R", default_value_t = 0)]
     pub replicas: u32,
 }
@@ -80,15 +84,12 @@ impl Cluster {
     /// # Errors
     /// What cannot be done, in words for the terminal.
     pub async fn start(options: &Options) -> Result<Self, String> {
-        if options.replicas > 0 {
-            return Err("--replicas: replicas are not supported by this version".into());
-        }
         let schema_dir = options
             .schema_dir
             .canonicalize()
             .map_err(|error| format!("{}: {error}", options.schema_dir.display()))?;
         let shards: BTreeMap<_, _> = options.shards.iter().cloned().collect();
-        let layout = Layout::read(&schema_dir, &shards, options.servers)?;
+        let layout = Layout::read(&schema_dir, &shards, options.servers, options.replicas)?;
         let program = Program::find(options.mysqld.as_deref())?;
         let folder = Folder::open(options.data_dir.as_deref())?;
         let mut marker = match Marker::read(folder.path())? {
@@ -104,19 +105,31 @@ impl Cluster {
             "starting servers"
         );
         initialise(&program, &folder, &layout).await?;
+        let topology = folder.path().join("topology.toml");
+        let roles = Roles::read(&topology)?;
+        let members = members(&layout)?;
         let mut servers = Vec::with_capacity(layout.servers);
         for index in 0..layout.servers {
-            let shards = layout.shards_on(index);
+            let shards = Ord::max(layout.shards_on(index), 1);
             // A pool with FOUND_ROWS and one without.
             let connections = (2 * POOL_SIZE).saturating_mul(shards).saturating_add(SPARE_CONNECTIONS);
-            servers.push(Mysqld::start(&program, &folder.places(index), connections)?);
+            let member = members.get(index).copied();
+            servers.push(Mysqld::start(&program, &folder.places(index), connections, member)?);
         }
         futures_util::future::try_join_all(servers.iter_mut().map(Mysqld::ready)).await?;
-        schema::apply(&layout, &servers, &mut marker, folder.path()).await?;
+        if layout.replicas > 0 {
+            // Before it is used: a start that is cut off here finds the same password again.
+            marker.write(folder.path())?;
+            let ports: Vec<u16> = members.iter().map(|member| member.port).collect();
+            replicas::arrange(&layout, &servers, &ports, &roles, &marker.replication_password).await?;
+        }
+        schema::apply(&layout, &servers, &roles, &mut marker, folder.path()).await?;
+        if layout.replicas > 0 {
+            replicas::catch_up_all(&layout, &servers, &roles).await?;
+        }
         let sockets: Vec<_> = servers.iter().map(Mysqld::socket).collect();
-        let topology = folder.path().join("topology.toml");
-        std::fs::write(&topology, layout.topology(&sockets))
-            .map_err(|error| format!("{}: {error}", topology.display()))?;
+        let text = layout.topology(&sockets, |shard| roles.primary(&layout, shard));
+        std::fs::write(&topology, text).map_err(|error| format!("{}: {error}", topology.display()))?;
         let config = configuration(options, topology);
         Ok(Self { servers, config, folder })
     }
@@ -146,15 +159,38 @@ impl Drop for Cluster {
     }
 }
 
-/// One data folder is filled, the others are copies of it.
+/// A port for each server, where there are replicas.
+fn members(layout: &Layout) -> Result<Vec<Member>, String> {
+    if layout.replicas == 0 {
+        return Ok(Vec::new());
+    }
+    // All are held until all are known, so that no two are the same.
+    let listeners = (0..layout.servers)
+        .map(|_| std::net::TcpListener::bind("127.0.0.1:0"))
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(|error| format!("a port for a server: {error}"))?;
+    let ports = listeners.iter().map(std::net::TcpListener::local_addr).collect::<Result<Vec<_>, _>>();
+    let ports = ports.map_err(|error| format!("a port for a server: {error}"))?;
+    Ok((1..).zip(ports).map(|(id, address)| Member { id, port: address.port() }).collect())
+}
+
+/// One data folder is filled, in the user's cache where that is possible; all others are copies of it.
 async fn initialise(program: &Program, folder: &Folder, layout: &Layout) -> Result<(), String> {
     let places: Vec<_> = (0..layout.servers).map(|index| folder.places(index)).collect();
     let program = program.clone();
     let work = move || {
+        if places.iter().all(mysqld::is_initialised) {
+            return Ok(());
+        }
+        match Cache::of_user().map(|cache| cache.data(&program)) {
+            Some(Ok(filled)) => return places.iter().try_for_each(|own| mysqld::copy_data(&filled, own)),
+            Some(Err(why)) => tracing::warn!(%why, "the cache of data folders cannot be used"),
+            None => {}
+        }
         let Some((first, others)) = places.split_first() else { return Ok(()) };
         // A first server that has run holds data: the others were made before that.
         mysqld::initialise(&program, first)?;
-        others.iter().try_for_each(|other| mysqld::copy_data(first, other))
+        others.iter().try_for_each(|other| mysqld::copy_data(&first.data, other))
     };
     match tokio::task::spawn_blocking(work).await {
         Ok(result) => result,
@@ -179,7 +215,7 @@ fn configuration(options: &Options, topology: PathBuf) -> Config {
     let mut config = options.ports();
     config.topology.path = Some(topology);
     config.users.allow_any = true;
-    config.backend.user = "root".into();
+    config.backend.user = if options.replicas > 0 { replicas::GATE_USER } else { "root" }.into();
     config.backend.pool_size = POOL_SIZE;
     config
 }
@@ -205,7 +241,13 @@ impl Layout {
 
 impl Marker {
     fn new(program: &Program, layout: &Layout) -> Self {
-        Self { flavour: program.flavour.name().into(), servers: layout.servers, keyspaces: BTreeMap::new() }
+        Self {
+            flavour: program.flavour.name().into(),
+            servers: layout.servers,
+            replicas: layout.replicas,
+            replication_password: format!("{:016x}{:016x}", rand::random::<u64>(), rand::random::<u64>()),
+            keyspaces: BTreeMap::new(),
+        }
     }
 }
 

@@ -11,7 +11,7 @@ use mysql_async::prelude::Queryable;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use super::flavour::{Places, Program};
+use super::flavour::{Member, Places, Program};
 
 /// A server that this process started. Dropping it stops the server, also when a panic unwinds.
 #[derive(Debug)]
@@ -78,7 +78,7 @@ pub(super) fn initialise(program: &Program, places: &Places) -> Result<(), Strin
 }
 
 /// Copies a filled data folder that no server uses; much quicker than filling another one.
-pub(super) fn copy_data(from: &Places, to: &Places) -> Result<(), String> {
+pub(super) fn copy_data(from: &Path, to: &Places) -> Result<(), String> {
     if is_initialised(to) {
         return Ok(());
     }
@@ -86,7 +86,7 @@ pub(super) fn copy_data(from: &Places, to: &Places) -> Result<(), String> {
     if to.data.exists() {
         fs::remove_dir_all(&to.data).map_err(failed)?;
     }
-    copy_folder(&from.data, &to.data).map_err(failed)?;
+    copy_folder(from, &to.data).map_err(failed)?;
     // Each server makes a UUID of its own.
     match fs::remove_file(to.data.join("auto.cnf")) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
@@ -95,7 +95,7 @@ pub(super) fn copy_data(from: &Places, to: &Places) -> Result<(), String> {
     fs::write(to.data.join(COMPLETE), "").map_err(failed)
 }
 
-fn is_initialised(places: &Places) -> bool {
+pub(super) fn is_initialised(places: &Places) -> bool {
     places.data.join(COMPLETE).exists()
 }
 
@@ -145,10 +145,15 @@ fn leftover(places: &Places) -> Option<Pid> {
 
 impl Mysqld {
     /// Starts the server on its data folder; it does not answer yet.
-    pub(super) fn start(program: &Program, places: &Places, connections: u32) -> Result<Self, String> {
+    pub(super) fn start(
+        program: &Program,
+        places: &Places,
+        connections: u32,
+        member: Option<Member>,
+    ) -> Result<Self, String> {
         fs::create_dir_all(&places.temporary)
             .map_err(|error| format!("{}: {error}", places.temporary.display()))?;
-        let mut command: Command = program.run(places, connections);
+        let mut command: Command = program.run(places, connections, member);
         // A process group of its own: a Ctrl-C in the terminal must reach the gate only, which then
         // stops its servers in order.
         let child = command

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::layout::{KeyspaceLayout, Layout};
 use super::mysqld::Mysqld;
+use super::replicas::Roles;
 
 /// What a cluster's folder remembers of itself.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -19,8 +20,14 @@ use super::mysqld::Mysqld;
 pub(super) struct Marker {
     /// `mysql` or `mariadb`: a data folder belongs to one of them.
     pub(super) flavour: String,
-    /// How many servers there are.
+    /// How many servers there are, replicas included.
     pub(super) servers: usize,
+    /// How many replicas each shard has.
+    #[serde(default)]
+    pub(super) replicas: usize,
+    /// The password of the account that replicas log in to their primaries with.
+    #[serde(default)]
+    pub(super) replication_password: String,
     /// The keyspaces with their shards and what ran on them.
     pub(super) keyspaces: BTreeMap<String, Applied>,
 }
@@ -67,6 +74,12 @@ impl Marker {
                 ));
             }
         }
+        if self.replicas != layout.replicas {
+            return Err(format!(
+                "{folder} was made with --replicas {}, not {}",
+                self.replicas, layout.replicas
+            ));
+        }
         if self.servers != layout.servers {
             return Err(format!("{folder} was made for {} servers, not {}", self.servers, layout.servers));
         }
@@ -93,6 +106,7 @@ impl Marker {
 pub(super) async fn apply(
     layout: &Layout,
     servers: &[Mysqld],
+    roles: &Roles,
     marker: &mut Marker,
     folder: &Path,
 ) -> Result<(), String> {
@@ -116,7 +130,7 @@ pub(super) async fn apply(
         marker.keyspaces.insert(keyspace.name.clone(), applied.clone());
         marker.write(folder)?;
         let shards = keyspace.shards.iter().map(|shard| {
-            let server = servers.get(shard.server).ok_or("a shard without server");
+            let server = servers.get(roles.primary(layout, shard)).ok_or("a shard without server");
             let files = &files;
             async move { apply_shard(server?, &shard.database, files, begun).await }
         });

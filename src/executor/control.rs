@@ -8,11 +8,12 @@ use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use mysql_async::Conn;
 use mysql_async::prelude::Queryable as _;
-use mysql_async::{Conn, DriverError, Opts, OptsBuilder, SslOpts};
 use tokio::time::timeout;
 
-use crate::config::{Backend, BackendTls};
+use crate::config::Backend;
+use crate::control::Dialer;
 use crate::error::{Result, SqlError, SqlState};
 use crate::topology::Address;
 
@@ -34,7 +35,7 @@ const SETUP_MYSQL: &str = "SET SESSION sql_mode = 'STRICT_ALL_TABLES', autocommi
 /// Connections for the gate's own statements.
 #[derive(Debug)]
 pub(crate) struct ControlLinks {
-    backend: Backend,
+    dialer: Dialer,
     idle: Mutex<HashMap<Address, Vec<Conn>>>,
 }
 
@@ -52,7 +53,7 @@ pub(crate) struct Updated {
 impl ControlLinks {
     /// Links with the gate's own credentials.
     pub(crate) fn new(backend: &Backend) -> Self {
-        Self { backend: backend.clone(), idle: Mutex::default() }
+        Self { dialer: Dialer::new(backend), idle: Mutex::default() }
     }
 
     /// Runs a statement without rows.
@@ -112,51 +113,13 @@ impl ControlLinks {
     }
 
     async fn dial(&self, address: &Address) -> mysql_async::Result<Conn> {
-        let tls = self.tls();
-        let mut link = match Conn::new(self.options(address, tls.clone())).await {
-            Err(mysql_async::Error::Driver(DriverError::NoClientSslFlagFromServer))
-                if self.backend.tls == BackendTls::Preferred =>
-            {
-                Conn::new(self.options(address, None)).await?
-            }
-            dialled => dialled?,
-        };
+        let mut link = self.dialer.dial(address).await?;
         // MariaDB 10.11 knows tx_isolation only, MySQL 8 transaction_isolation only.
         match link.query_drop(SETUP_MYSQL).await {
             Err(mysql_async::Error::Server(error)) if error.code == 1193 => link.query_drop(SETUP).await?,
             done => done?,
         }
         Ok(link)
-    }
-
-    fn tls(&self) -> Option<SslOpts> {
-        let trusted = || {
-            let authorities = self.backend.tls_ca.iter().map(|path| path.clone().into()).collect();
-            SslOpts::default().with_root_certs(authorities)
-        };
-        match self.backend.tls {
-            BackendTls::Off => None,
-            BackendTls::Preferred | BackendTls::Required => Some(
-                SslOpts::default()
-                    .with_danger_accept_invalid_certs(true)
-                    .with_danger_skip_domain_validation(true),
-            ),
-            BackendTls::VerifyCa => Some(trusted().with_danger_skip_domain_validation(true)),
-            BackendTls::VerifyIdentity => Some(trusted()),
-        }
-    }
-
-    fn options(&self, address: &Address, tls: Option<SslOpts>) -> Opts {
-        let options = OptsBuilder::default()
-            .user(Some(self.backend.user.as_str()))
-            .pass(self.backend.password.as_ref().map(crate::config::Secret::reveal))
-            .prefer_socket(false);
-        match address {
-            Address::Tcp { host, port } => {
-                options.ip_or_hostname(host.as_str()).tcp_port(*port).ssl_opts(tls).into()
-            }
-            Address::Unix(path) => options.socket(Some(path.to_string_lossy())).into(),
-        }
     }
 }
 

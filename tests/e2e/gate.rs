@@ -33,6 +33,7 @@ pub struct Dev {
     shards: Vec<String>,
     data_dir: Option<PathBuf>,
     per_shard: bool,
+    replicas: u32,
 }
 
 /// One MySQL server that the gate started.
@@ -67,6 +68,7 @@ impl Dev {
             shards: Vec::new(),
             data_dir: None,
             per_shard: false,
+            replicas: 0,
         }
     }
 
@@ -91,6 +93,12 @@ impl Dev {
         self
     }
 
+    /// One server per shard, and so many replicas of each.
+    pub fn replicas(mut self, count: u32) -> Dev {
+        self.replicas = count;
+        self.per_shard()
+    }
+
     /// Starts it and waits for the `ready` line.
     pub fn start(&self) -> Result<Gate, String> {
         let (mysql, http) = (free_port(), free_port());
@@ -110,6 +118,9 @@ impl Dev {
         }
         if self.per_shard {
             command.args(["--servers", "per-shard"]);
+        }
+        if self.replicas > 0 {
+            command.args(["--replicas", &self.replicas.to_string()]);
         }
         Gate::start("shardgate dev", &mut command, mysql, http, Duration::from_secs(120))
     }
@@ -208,6 +219,12 @@ impl Gate {
                 Backend { pid, socket: of("--socket=").map(PathBuf::from), arguments }
             })
             .collect()
+    }
+
+    /// A login as root to the server of this socket, as `SHOW VITESS_TABLETS` names it.
+    pub fn server(socket: &str) -> Result<Wire, WireError> {
+        let login = Login { user: "root".into(), ..Login::to("") };
+        Wire::connect(&Endpoint::Unix(socket.into()), &login)
     }
 
     /// GET over HTTP/1.1.

@@ -11,6 +11,7 @@ mod java;
 mod limits;
 mod packets;
 mod prepared;
+mod replicas;
 mod serve;
 mod statements;
 mod stream;
@@ -28,6 +29,7 @@ pub fn all() -> Vec<Test> {
         sysbench::TESTS,
         statements::TESTS,
         dev::TESTS,
+        replicas::TESTS,
         types::TESTS,
         prepared::TESTS,
         packets::TESTS,
