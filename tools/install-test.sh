@@ -1,10 +1,12 @@
 #!/usr/bin/env bash
-# Installs what the tests use: MariaDB's server and client programs, sysbench, and a JDK with Maven.
+# Installs what the tests use: MariaDB's server and client programs, sysbench, HAProxy, and a JDK with
+# Maven.
 set -euo pipefail
 cd "$(dirname "$0")"
 . ./install.sh
 apt_install mariadb-server mariadb-client || exit 1
 # Without these some end-to-end tests say that they were left out.
 apt_install sysbench || echo "sysbench could not be installed" >&2
+apt_install haproxy || echo "HAProxy could not be installed" >&2
 command -v java >/dev/null || apt_install default-jdk-headless || echo "Java could not be installed" >&2
 command -v mvn >/dev/null || apt_install maven || echo "Maven could not be installed" >&2

@@ -21,10 +21,6 @@ impl Config {
             listen.tls_cert.is_some() == listen.tls_key.is_some(),
             "listen.tls_cert and listen.tls_key must be set together",
         );
-        require(
-            !listen.proxy_protocol,
-            "listen.proxy_protocol: the PROXY protocol is not supported by this version",
-        );
         // The bounds that MySQL has for the variable of this name.
         require(
             (ByteSize(1 << 10)..=ByteSize(1 << 30)).contains(&listen.max_allowed_packet),
@@ -77,14 +73,13 @@ mod tests {
 
     #[test]
     fn contradictions_are_told_together() {
-        let text = "[listen]\naddress = 'localhost'\ntls_cert = 'a'\nproxy_protocol = true\nmax_allowed_packet = '1B'\n\
+        let text = "[listen]\naddress = 'localhost'\ntls_cert = 'a'\nmax_allowed_packet = '1B'\n\
                     [backend]\npool_size = 0\npassword = 'a'\npassword_file = 'b'\ntls = 'verify-ca'\n";
         let faults = Config::parse(text).unwrap_err().faults;
         assert_eq!(
             faults,
             [
                 "listen.tls_cert and listen.tls_key must be set together",
-                "listen.proxy_protocol: the PROXY protocol is not supported by this version",
                 "listen.max_allowed_packet must be between 1KiB and 1GiB",
                 "topology.path is not set",
                 "users: nobody could log in; set static_file (or allow_any, for development)",

@@ -40,7 +40,9 @@ groups! {
         tls_client_ca: Option<PathBuf> = None,
         /// Whether logins without TLS are refused (unix sockets excepted).
         tls_require: bool = false,
-        /// Whether a load balancer in front sends the PROXY protocol.
+        /// Whether a load balancer in front sends the PROXY protocol (version 1 or 2). Then every
+        /// connection to address must begin with it, and whoever can reach the port can claim
+        /// any address: let only the load balancer reach it.
         proxy_protocol: bool = false,
         /// How long a client may take to log in.
         login_timeout: Duration = Duration::from_secs(10),

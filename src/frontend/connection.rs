@@ -72,7 +72,6 @@ pub struct ClientConnection {
     pub(super) nonce: [u8; NONCE_LEN],
     pub(super) limits: ConnectionLimits,
     id: u32,
-    peer: Peer,
     /// Rings for the release of buffers and for the timeouts. It is not set anew for every command:
     /// when it rings, `quiet_since` says what is due.
     timer: Pin<Box<Sleep>>,
@@ -94,10 +93,9 @@ impl ClientConnection {
         id: u32,
         nonce: [u8; NONCE_LEN],
         limits: ConnectionLimits,
-    ) -> io::Result<Self> {
-        let peer = stream.peer()?;
+    ) -> Self {
         let now = Instant::now();
-        Ok(Self {
+        Self {
             stream,
             writer: PacketWriter::new(0),
             output: BytesMut::new(),
@@ -110,11 +108,10 @@ impl ClientConnection {
             nonce,
             limits,
             id,
-            peer,
             timer: Box::pin(tokio::time::sleep_until(now + RELEASE_AFTER)),
             quiet_since: now,
             at_end: false,
-        })
+        }
     }
 
     /// The connection's id, as the greeting told it.
@@ -126,7 +123,7 @@ impl ClientConnection {
     /// Where the client connects from.
     #[must_use]
     pub fn peer(&self) -> Peer {
-        self.peer
+        self.stream.peer()
     }
 
     /// What both sides agreed on.

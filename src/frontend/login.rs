@@ -105,7 +105,7 @@ pub async fn login(
     id: u32,
     settings: &LoginSettings,
 ) -> Result<(ClientConnection, Login), Closed> {
-    let mut client = ClientConnection::new(stream, id, new_nonce(), settings.limits)?;
+    let mut client = ClientConnection::new(stream, id, new_nonce(), settings.limits);
     // Boxed: the state of a TLS handshake would make every session's future larger for its whole life.
     let exchange = Box::pin(tokio::time::timeout(settings.deadline, client.log_in(settings)));
     match exchange.await.unwrap_or(Err(Closed::LoginTimeout)) {
@@ -135,9 +135,8 @@ pub async fn change_user(
 /// this point have no SQLSTATE.
 pub async fn refuse_before_greeting(stream: TcpStream, error: &SqlError) {
     let limits = ConnectionLimits::default();
-    if let Ok(stream) = ClientStream::tcp(stream)
-        && let Ok(mut client) = ClientConnection::new(stream, 0, [0; 20], limits)
-    {
+    if let Ok(stream) = ClientStream::tcp(stream) {
+        let mut client = ClientConnection::new(stream, 0, [0; 20], limits);
         client.farewell(error, false);
         client.close().await;
     }
@@ -164,7 +163,7 @@ impl LoginSettings {
     }
 
     fn offered(&self, stream: &ClientStream) -> Capabilities {
-        if self.tls.is_some() && matches!(stream, ClientStream::Tcp(_)) {
+        if self.tls.is_some() && stream.is_upgradable() {
             Capabilities::OFFERED | Capabilities::SSL
         } else {
             Capabilities::OFFERED

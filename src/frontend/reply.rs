@@ -234,7 +234,7 @@ mod tests {
         let far = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let (near, _) = listener.accept().await.unwrap();
         let limits = ConnectionLimits::default();
-        let mut client = ClientConnection::new(ClientStream::tcp(near).unwrap(), 7, [1; 20], limits).unwrap();
+        let mut client = ClientConnection::new(ClientStream::tcp(near).unwrap(), 7, [1; 20], limits);
         client.capabilities = capabilities;
         client.writer.set_next_seq(1);
         (client, far)

@@ -8,16 +8,26 @@ use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use rustls::ServerConfig;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
-/// One client's socket.
+use super::limits::Closed;
+use crate::protocol::proxy_header::{self, Origin, Progress};
+
+/// One client's socket, and who the client is.
 #[derive(Debug)]
-pub enum ClientStream {
+pub struct ClientStream {
+    socket: Socket,
+    peer: Peer,
+}
+
+#[derive(Debug)]
+enum Socket {
     /// Plain TCP.
     Tcp(TcpStream),
     /// TLS over TCP.
@@ -42,44 +52,77 @@ pub enum Peer {
 impl ClientStream {
     /// A TCP client. Nagle's algorithm is switched off: every flush is a whole response.
     pub fn tcp(stream: TcpStream) -> io::Result<Self> {
+        let peer = Peer::Tcp(stream.peer_addr()?);
         stream.set_nodelay(true)?;
-        Ok(Self::Tcp(stream))
+        Ok(Self { socket: Socket::Tcp(stream), peer })
+    }
+
+    /// A client behind a load balancer, which says first who it is (PROXY protocol).
+    ///
+    /// # Errors
+    /// Bytes that are no such header: the client is not told, because nobody knows what it speaks.
+    pub async fn proxied(stream: TcpStream, deadline: Duration) -> Result<Self, Closed> {
+        let mut stream = Self::tcp(stream)?;
+        let read = Box::pin(tokio::time::timeout(deadline, stream.read_proxy_header()));
+        if let Origin::Client(address) = read.await.unwrap_or(Err(Closed::LoginTimeout))? {
+            stream.peer = Peer::Tcp(address);
+        }
+        Ok(stream)
+    }
+
+    async fn read_proxy_header(&mut self) -> Result<Origin, Closed> {
+        let mut header = Vec::new();
+        loop {
+            match proxy_header::decode(&header)? {
+                Progress::Done(origin) => return Ok(origin),
+                Progress::Needs(count) => {
+                    let end = header.len() + count;
+                    header.resize(end, 0);
+                    let place = header.get_mut(end - count..).unwrap_or_default();
+                    if self.read_exact(place).await.is_err() {
+                        // A health check may connect and say nothing.
+                        return Err(Closed::ByClient);
+                    }
+                }
+            }
+        }
     }
 
     /// A client on the unix socket.
     #[must_use]
     pub fn unix(stream: UnixStream) -> Self {
-        Self::Unix(stream)
+        Self { socket: Socket::Unix(stream), peer: Peer::Unix }
     }
 
     /// Where the client connects from.
-    pub fn peer(&self) -> io::Result<Peer> {
-        match self {
-            Self::Tcp(stream) => stream.peer_addr().map(Peer::Tcp),
-            Self::Tls(stream) => stream.get_ref().0.peer_addr().map(Peer::Tcp),
-            Self::Unix(_) => Ok(Peer::Unix),
-            Self::Closed => Err(io::ErrorKind::NotConnected.into()),
-        }
+    #[must_use]
+    pub fn peer(&self) -> Peer {
+        self.peer
     }
 
     /// Whether nobody between the client and us can read along: TLS, or a unix socket.
     #[must_use]
     pub fn is_secure(&self) -> bool {
-        matches!(self, Self::Tls(_) | Self::Unix(_))
+        matches!(self.socket, Socket::Tls(_) | Socket::Unix(_))
     }
 
     /// Whether this is TLS.
     #[must_use]
     pub fn is_tls(&self) -> bool {
-        matches!(self, Self::Tls(_))
+        matches!(self.socket, Socket::Tls(_))
+    }
+
+    /// Whether TLS can be switched on.
+    pub(super) fn is_upgradable(&self) -> bool {
+        matches!(self.socket, Socket::Tcp(_))
     }
 
     /// Does the server's side of the TLS handshake. No byte of it may have been read yet. Not cancel
     /// safe: the stream is closed if the future is dropped.
     pub(super) async fn upgrade(&mut self, config: Arc<ServerConfig>) -> io::Result<()> {
-        match std::mem::replace(self, Self::Closed) {
-            Self::Tcp(stream) => {
-                *self = Self::Tls(Box::new(TlsAcceptor::from(config).accept(stream).await?));
+        match std::mem::replace(&mut self.socket, Socket::Closed) {
+            Socket::Tcp(stream) => {
+                self.socket = Socket::Tls(Box::new(TlsAcceptor::from(config).accept(stream).await?));
                 Ok(())
             }
             _ => Err(io::ErrorKind::InvalidInput.into()),
@@ -93,39 +136,39 @@ impl AsyncRead for ClientStream {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Tcp(stream) => Pin::new(stream).poll_read(cx, buffer),
-            Self::Tls(stream) => Pin::new(stream).poll_read(cx, buffer),
-            Self::Unix(stream) => Pin::new(stream).poll_read(cx, buffer),
-            Self::Closed => Poll::Ready(Ok(())),
+        match &mut self.get_mut().socket {
+            Socket::Tcp(stream) => Pin::new(stream).poll_read(cx, buffer),
+            Socket::Tls(stream) => Pin::new(stream).poll_read(cx, buffer),
+            Socket::Unix(stream) => Pin::new(stream).poll_read(cx, buffer),
+            Socket::Closed => Poll::Ready(Ok(())),
         }
     }
 }
 
 impl AsyncWrite for ClientStream {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        match self.get_mut() {
-            Self::Tcp(stream) => Pin::new(stream).poll_write(cx, bytes),
-            Self::Tls(stream) => Pin::new(stream).poll_write(cx, bytes),
-            Self::Unix(stream) => Pin::new(stream).poll_write(cx, bytes),
-            Self::Closed => Poll::Ready(Err(io::ErrorKind::NotConnected.into())),
+        match &mut self.get_mut().socket {
+            Socket::Tcp(stream) => Pin::new(stream).poll_write(cx, bytes),
+            Socket::Tls(stream) => Pin::new(stream).poll_write(cx, bytes),
+            Socket::Unix(stream) => Pin::new(stream).poll_write(cx, bytes),
+            Socket::Closed => Poll::Ready(Err(io::ErrorKind::NotConnected.into())),
         }
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
+        match &mut self.get_mut().socket {
             // Only TLS holds back bytes; sockets have nothing to flush.
-            Self::Tls(stream) => Pin::new(stream).poll_flush(cx),
-            Self::Tcp(_) | Self::Unix(_) | Self::Closed => Poll::Ready(Ok(())),
+            Socket::Tls(stream) => Pin::new(stream).poll_flush(cx),
+            Socket::Tcp(_) | Socket::Unix(_) | Socket::Closed => Poll::Ready(Ok(())),
         }
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Tcp(stream) => Pin::new(stream).poll_shutdown(cx),
-            Self::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
-            Self::Unix(stream) => Pin::new(stream).poll_shutdown(cx),
-            Self::Closed => Poll::Ready(Ok(())),
+        match &mut self.get_mut().socket {
+            Socket::Tcp(stream) => Pin::new(stream).poll_shutdown(cx),
+            Socket::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
+            Socket::Unix(stream) => Pin::new(stream).poll_shutdown(cx),
+            Socket::Closed => Poll::Ready(Ok(())),
         }
     }
 }

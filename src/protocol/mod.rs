@@ -16,6 +16,7 @@
 //! - [`column`], [`row`], [`value`], [`statement`]: result sets and prepared statements
 //! - [`reader`]: the state machine that follows one response
 //! - [`charset`]: what a collation id means
+//! - [`proxy_header`]: who is behind a load balancer; the one thing here that is not MySQL's
 
 pub mod auth;
 pub mod capability;
@@ -24,6 +25,7 @@ pub mod column;
 pub mod command;
 pub mod greeting;
 pub mod packet;
+pub mod proxy_header;
 pub mod reader;
 pub mod response;
 pub mod row;

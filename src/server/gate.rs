@@ -48,6 +48,8 @@ pub struct Gate {
 struct Sessions {
     shared: Arc<Shared>,
     cancelled: CancellationToken,
+    /// Clients over TCP come through a load balancer that speaks the PROXY protocol.
+    proxied: bool,
     /// How long a cancelled session may take to roll back and say goodbye.
     farewell: Duration,
 }
@@ -105,6 +107,7 @@ impl Gate {
         let sessions = Sessions {
             shared: Arc::clone(&self.shared),
             cancelled: self.stages.cancelled.clone(),
+            proxied: self.config.listen.proxy_protocol,
             farewell: self.config.shutdown.hard.mul_f32(0.75),
         };
         for listener in sockets.mysql {
@@ -265,6 +268,9 @@ async fn kill_when_cancelled(shared: Arc<Shared>, cancelled: CancellationToken) 
 impl Sessions {
     async fn session(&self, client: Accepted) -> Result<(), Closed> {
         let stream = match client {
+            Accepted::Tcp(stream) if self.proxied => {
+                ClientStream::proxied(stream, self.shared.login.deadline).await?
+            }
             Accepted::Tcp(stream) => ClientStream::tcp(stream)?,
             Accepted::Unix(stream) => ClientStream::unix(stream),
         };

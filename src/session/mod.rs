@@ -44,7 +44,7 @@ use tokio_util::sync::CancellationToken;
 use crate::backend::{Pools, Settings};
 use crate::config::TransactionMode;
 use crate::executor::{MemoryLimits, Sequences};
-use crate::frontend::{self, ClientConnection, ClientStream, Closed, Login, LoginSettings, Peer};
+use crate::frontend::{self, ClientConnection, ClientStream, Closed, Login, LoginSettings};
 use crate::metrics::Metrics;
 use crate::protocol::capability::{Capabilities, Status};
 use crate::sql::{LexOptions, Normalizer};
@@ -146,11 +146,7 @@ struct Session {
 /// # Errors
 /// Why the conversation is over; [`Closed::ByClient`] is the ordinary end.
 pub async fn serve(stream: ClientStream, shared: Arc<Shared>) -> Result<(), Closed> {
-    let peer = match stream.peer()? {
-        Peer::Tcp(address) => address.to_string(),
-        Peer::Unix => "localhost".to_owned(),
-    };
-    let registration = shared.registry.register(peer);
+    let registration = shared.registry.register(stream.peer().to_string());
     let started = Instant::now();
     let (client, login) = Box::pin(frontend::login(stream, registration.entry().id, &shared.login)).await?;
     shared.metrics.frontend.connect_seconds.observe(started.elapsed().as_secs_f64());

@@ -68,6 +68,8 @@ pub const ORDINARY: u32 = LONG_PASSWORD
 pub enum Endpoint {
     Tcp(u16),
     Unix(PathBuf),
+    /// A port, and the bytes that a load balancer says first.
+    Proxied(u16, Vec<u8>),
 }
 
 /// How to log in. The password is always empty.
@@ -241,6 +243,14 @@ impl Wire {
         wire.write_packet(&response)?;
         wire.finish_login()?;
         Ok(wire)
+    }
+
+    /// Where this end of a TCP connection is.
+    pub fn local_address(&self) -> String {
+        match self.reader.get_ref() {
+            Socket::Tcp(stream) => stream.local_addr().expect("an address").to_string(),
+            Socket::Unix(_) => "localhost".into(),
+        }
     }
 
     /// Answers what the server asks until it says OK.
@@ -734,6 +744,14 @@ impl Socket {
                 stream.set_read_timeout(Some(patience))?;
                 stream.set_write_timeout(Some(patience))?;
                 stream.set_nodelay(true)?;
+                Ok(Socket::Tcp(stream))
+            }
+            Endpoint::Proxied(port, header) => {
+                let mut stream = TcpStream::connect(("127.0.0.1", *port))?;
+                stream.set_nodelay(true)?;
+                stream.set_read_timeout(Some(patience))?;
+                stream.set_write_timeout(Some(patience))?;
+                stream.write_all(header)?;
                 Ok(Socket::Tcp(stream))
             }
             Endpoint::Unix(path) => {

@@ -11,6 +11,7 @@ mod java;
 mod limits;
 mod packets;
 mod prepared;
+mod proxy;
 mod replicas;
 mod serve;
 mod statements;
@@ -40,6 +41,7 @@ pub fn all() -> Vec<Test> {
         hostile::TESTS,
         http::TESTS,
         limits::TESTS,
+        proxy::TESTS,
     ]
     .concat()
 }

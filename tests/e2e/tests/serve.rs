@@ -25,6 +25,7 @@ fn users() -> String {
     serde_json::json!({
         "clear": [{"Password": "secret", "UserData": "clear"}],
         "open": {"Password": ""},
+        "socket": {"Password": "", "SourceHost": "localhost"},
     })
     .to_string()
 }
