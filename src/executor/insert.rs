@@ -12,7 +12,7 @@ use super::modify::{NOTES_SIZE, SHOW_WARNINGS};
 use super::output::{OkSummary, SchemaName};
 use super::route::{Target, Targets, owner};
 use super::send::Statement;
-use super::{ExecContext, Output};
+use super::{ExecContext, Output, Warning};
 use crate::backend::Event;
 use crate::error::{Result, SqlError};
 use crate::key::{Destination, KeyspaceId};
@@ -80,7 +80,8 @@ impl<'a> ExecContext<'a> {
                 if summary.warnings > 0 {
                     // The statement is done: losing the texts must not make it an error.
                     let shown = forward.collect(SHOW_WARNINGS, NOTES_SIZE).await;
-                    summary.notes = shown.map(|result| result.rows).unwrap_or_default();
+                    let rows = shown.map(|result| result.rows).unwrap_or_default();
+                    summary.notes = Warning::read_all(&rows, forward.tablet());
                 }
                 summary
             }

@@ -34,6 +34,7 @@ mod sequence;
 mod sort;
 mod stream;
 mod truncate;
+mod warning;
 
 pub use context::{ExecContext, Protocol};
 pub use memory::{MemoryBudget, MemoryLimits};
@@ -41,6 +42,7 @@ pub use output::{Forward, OkSummary, Output, Rows, SchemaName};
 pub use row::{ColumnType, RowFormat, Shape};
 pub use sequence::Sequences;
 pub use stream::{BATCH_ROWS, RowBatch, RowSource, RowStream};
+pub use warning::Warning;
 
 use crate::error::{Result, SqlError};
 use crate::planner::{Node, Plan, StatementKind};

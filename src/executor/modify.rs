@@ -14,11 +14,10 @@ use futures_util::future::join_all;
 use super::output::{OkSummary, SchemaName};
 use super::route::{Target, Targets};
 use super::send::Statement;
-use super::{ExecContext, Output};
+use super::{ExecContext, Output, Warning};
 use crate::backend::{OwnedEvent, Summary};
 use crate::error::{Result, SqlError, SqlState};
 use crate::planner::{Route, Routing, StatementKind};
-use crate::protocol::row::RawRow;
 use crate::transaction::Held;
 
 /// What a connection is asked after an answer with warnings.
@@ -123,6 +122,17 @@ impl<'a> ExecContext<'a> {
                 }
             }
         }
+        if total.notes.len() == usize::from(total.warnings) {
+            // Every shard does and remarks the same: to the client it is one table.
+            let mut seen = Vec::with_capacity(total.notes.len());
+            total.notes.retain(|note| {
+                !seen.contains(note) && {
+                    seen.push(note.clone());
+                    true
+                }
+            });
+            total.warnings = u16::try_from(total.notes.len()).unwrap_or(u16::MAX);
+        }
         match first {
             None => Ok(Output::Done(total)),
             Some(error) if done.is_empty() => Err(error),
@@ -151,7 +161,7 @@ fn one_row_info(summary: &Summary) -> Bytes {
 async fn answer(
     held: &mut Held<'_>,
     deadline: Option<tokio::time::Instant>,
-) -> Result<(Summary, Vec<RawRow>)> {
+) -> Result<(Summary, Vec<Warning>)> {
     let read = async {
         match held.next_owned().await? {
             OwnedEvent::Ok(summary) if held.peek().response_done() => {
@@ -159,7 +169,8 @@ async fn answer(
                 if summary.warnings > 0 {
                     // The statement is done: losing the texts must not make it an error.
                     let shown = held.lease().collect(SHOW_WARNINGS, NOTES_SIZE).await;
-                    notes = shown.map(|result| result.rows).unwrap_or_default();
+                    let rows = shown.map(|result| result.rows).unwrap_or_default();
+                    notes = Warning::read_all(&rows, held.peek().tablet());
                 }
                 Ok((summary, notes))
             }

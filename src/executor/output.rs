@@ -7,10 +7,10 @@ use tokio::time::{Instant, timeout_at};
 
 use super::row::Shape;
 use super::stream::RowStream;
+use super::warning::Warning;
 use crate::backend::{Event, ResultSet, Summary};
 use crate::error::{Result, SqlError};
 use crate::protocol::column::Columns;
-use crate::protocol::row::RawRow;
 use crate::topology::Tablet;
 use crate::transaction::Held;
 
@@ -39,8 +39,8 @@ pub struct OkSummary {
     pub warnings: u16,
     /// `Records: …` or `Rows matched: …`, with the numbers of all shards added.
     pub info: Bytes,
-    /// The rows of SHOW WARNINGS of the shards that warned: level, code, message.
-    pub notes: Vec<RawRow>,
+    /// What SHOW WARNINGS says on the shards that warned.
+    pub notes: Vec<Warning>,
 }
 
 /// One shard's answer, not read yet: the statement is sent with the first call of

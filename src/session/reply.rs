@@ -76,7 +76,7 @@ pub(super) async fn send(
             Ok(Ok(Answered {
                 affected_rows: summary.affected_rows,
                 last_insert_id: summary.last_insert_id,
-                warnings: summary.notes.iter().filter_map(|row| Warning::from_row(&row.0)).collect(),
+                warnings: summary.notes,
                 ..Answered::default()
             }))
         }
@@ -240,7 +240,7 @@ pub(super) fn rename(error: &ErrPacket<'_>, schema: Option<&SchemaName>) -> SqlE
 /// not the answer.
 async fn warnings(forward: &mut Forward<'_>) -> Vec<Warning> {
     match forward.collect(b"SHOW WARNINGS", WARNINGS_SIZE).await {
-        Ok(result) => result.rows.iter().filter_map(|row| Warning::from_row(&row.0)).collect(),
+        Ok(result) => Warning::read_all(&result.rows, forward.tablet()),
         Err(error) => {
             tracing::debug!(%error, "the warnings of a shard could not be read");
             Vec::new()

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use super::query::{Parameters, Request};
-use super::state::SessionState;
+use super::state::{SessionState, Warning};
 use super::{Session, World};
 use crate::backend::{Lease, NAMES, ResultSet};
 use crate::config::TransactionMode;
@@ -123,7 +123,12 @@ impl Session {
         lease.taint();
         let mut statement = b"SET ".to_vec();
         statement.extend_from_slice(&part.assignments);
-        lease.run(&statement).await.map_err(|error| error.for_shard(&shard))?;
+        let done = lease.run(&statement).await.map_err(|error| error.for_shard(&shard))?;
+        if done.warnings > 0 {
+            let shown = lease.collect(b"SHOW WARNINGS", VALUE_SIZE).await;
+            let rows = shown.map_err(|error| error.for_shard(&shard))?.rows;
+            self.state.warnings.extend(Warning::read_all(&rows, lease.tablet()));
+        }
         let names: Vec<String> = part.read_back.iter().map(|name| format!("@@SESSION.{name}")).collect();
         let select = format!("SELECT {}", names.join(", "));
         let result =

@@ -4,20 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::target::Target;
-use crate::protocol::row::TextRow;
+pub(super) use crate::executor::Warning;
 use crate::sql::SessionValues;
 use crate::value::Value;
-
-/// A warning, error or note that `SHOW WARNINGS` shows.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Warning {
-    /// `Note`, `Warning` or `Error`.
-    pub(super) level: &'static str,
-    /// MySQL's error number, or one of the gate's own (301).
-    pub(super) code: u16,
-    /// The text.
-    pub(super) message: String,
-}
 
 /// The values that the gate itself keeps for a session. What servers must know too (charset,
 /// sql_mode, time zone, …) travels as settings of their connections instead.
@@ -74,23 +63,6 @@ const GATE_VARIABLES: &[(&str, Fresh)] = &[
 enum Fresh {
     Number(i64),
     Text(&'static str),
-}
-
-// === impl Warning ===
-
-impl Warning {
-    /// Reads a row of a server's SHOW WARNINGS: level, code, message.
-    pub(super) fn from_row(row: &[u8]) -> Option<Self> {
-        let mut values = TextRow::new(row);
-        let mut next = || values.next()?.ok()?;
-        let level = match next()? {
-            b"Error" => "Error",
-            b"Note" => "Note",
-            _ => "Warning",
-        };
-        let code = std::str::from_utf8(next()?).ok()?.parse().ok()?;
-        Some(Self { level, code, message: String::from_utf8_lossy(next()?).into_owned() })
-    }
 }
 
 // === impl SessionState ===
