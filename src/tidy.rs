@@ -48,6 +48,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
             "transaction",
         ],
     ),
+    ("schema", &["error", "config", "metrics", "sql", "vschema", "topology", "executor"]),
     (
         "session",
         &[
@@ -66,6 +67,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
             "frontend",
             "transaction",
             "executor",
+            "schema",
         ],
     ),
 ];
