@@ -25,9 +25,10 @@
 //! | [`reparent`] | what a server is told to become a primary or a replica, and in which order |
 //! | [`backend`] | pooled connections to servers, and the client's side of the protocol on them |
 //! | [`frontend`] | one client's socket: greeting, login, packets; knows no SQL |
+//! | [`failpoint`] | named steps at which tests stop or kill the process; empty in the product |
+//! | [`twopc`] | distributed transactions: ids, decisions, what a server must fulfil, recovery |
 //! | [`transaction`] | which shards a session's transaction stands on; begin, commit, savepoints |
 //! | [`executor`] | plan → rows: routing, scatter, merge, aggregate, INSERT, sequences |
-//! | [`schema`] | columns, keys and views: read from the servers and followed |
 //! | [`session`] | one client's conversation, from login to the last packet |
 //! | [`server`] | the process: listeners, admin HTTP, logging, signals, shutdown in stages |
 //! | [`dev`] | `shardgate dev`: servers, databases and a topology on this machine |
@@ -45,6 +46,8 @@
 //! | how two values are compared | `executor/compare.rs`: by the weight strings that the shards compute |
 //! | generated ids | `executor/insert.rs`, `executor/sequence.rs` |
 //! | COMMIT over shards, warning 301 | `transaction/commit.rs` |
+//! | two-phase commit, warning 302, error 303 | `transaction/twopc.rs` (the steps), `twopc/resolve.rs` (the end without its gate) |
+//! | why a shard may not do two-phase commit | `twopc/ready.rs` |
 //! | a failure half-way through a change of several shards | `executor/modify.rs`, `transaction/savepoint.rs` |
 //! | SET and session variables | `planner/set.rs`, `session/set.rs`, `backend/settings.rs` |
 //! | `@@version`, `LAST_INSERT_ID()`, `DATABASE()` in a statement | `planner/session_values.rs`, `sql/template.rs`, `session/state.rs` |
@@ -91,6 +94,9 @@
 //! - **Backend connections run with autocommit = 1.** The gate emulates `autocommit = 0`; a transaction
 //!   is always an explicit BEGIN.
 //! - **Nothing that changed rows is sent twice.** A statement goes again only when it cannot have run.
+//! - **The anchor's COMMIT is the decision.** It carries the row that says so; without the row a
+//!   distributed transaction is aborted, and recovery writes that down before it rolls back. A commit
+//!   whose answer is missing is asked after, never guessed.
 //! - **A sequence block counts when its OK is here.** A lost answer makes a gap, never a duplicate.
 //! - **Memory is bounded.** Whatever keeps rows counts them against `limits.max_memory` and fails; back
 //!   pressure comes from waiting for the client's socket before reading more from shards.
@@ -127,18 +133,19 @@ pub mod control;
 pub mod dev;
 pub mod error;
 pub mod executor;
+pub mod failpoint;
 pub mod frontend;
 pub mod key;
 pub mod metrics;
 pub mod planner;
 pub mod protocol;
 pub mod reparent;
-pub mod schema;
 pub mod server;
 pub mod session;
 pub mod sql;
 pub mod topology;
 pub mod transaction;
+pub mod twopc;
 pub mod value;
 pub mod vindex;
 pub mod vschema;

@@ -7,17 +7,19 @@ use std::io::{BufRead, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
 
-use shardgate::config::{Config, Log};
+use shardgate::config::{Config, Log, parse_duration};
 use shardgate::dev::{self, Cluster};
 use shardgate::key::TabletType;
 use shardgate::metrics::Metrics;
 use shardgate::planner::{PlanContext, plan_line};
 use shardgate::server::gate::Gate;
 use shardgate::server::persona::Persona;
+use shardgate::server::resolve::resolve_once;
 use shardgate::server::signals::Signals;
 use shardgate::server::sockets::Sockets;
 use shardgate::server::{logging, settings};
@@ -40,6 +42,8 @@ enum Job {
     Serve(ServeArguments),
     /// The plans of statements, one JSON line each; no server needed.
     Plan(PlanArguments),
+    /// Finishes distributed transactions that their gate left prepared.
+    Resolve(ResolveArguments),
 }
 
 #[derive(Debug, clap::Args)]
@@ -62,6 +66,23 @@ struct ServeArguments {
     /// Print a configuration file with every key and its default, and exit.
     #[arg(long, env = "SHARDGATE_SAMPLE")]
     sample: bool,
+}
+
+/// Every gate does this by itself every few seconds; this is for when none runs.
+#[derive(Debug, clap::Args)]
+struct ResolveArguments {
+    /// The configuration file (TOML) of the gates.
+    #[arg(long, env = "SHARDGATE_CONFIG", value_name = "FILE")]
+    config: PathBuf,
+    /// Look, finish what stays prepared for the abandon age, and exit: 0 when nothing is left.
+    #[arg(long, env = "SHARDGATE_ONCE", required = true)]
+    once: bool,
+    /// How long a branch must stay prepared; transaction.twopc_abandon_age unless told.
+    #[arg(long, env = "SHARDGATE_ABANDON_AGE", value_name = "TIME", value_parser = parse_duration)]
+    abandon_age: Option<Duration>,
+    /// How long to go on while something is left.
+    #[arg(long, env = "SHARDGATE_PATIENCE", value_name = "TIME", value_parser = parse_duration, default_value = "1m")]
+    patience: Duration,
 }
 
 /// Reads statements from standard input, one a line; a newline inside a statement is written \\n.
@@ -96,6 +117,7 @@ fn main() -> ExitCode {
         Job::Dev(arguments) => run_dev(arguments),
         Job::Serve(arguments) => run_serve(&arguments),
         Job::Plan(arguments) => run_plan(&arguments),
+        Job::Resolve(arguments) => run_resolve(&arguments),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -247,6 +269,28 @@ fn with_newlines(line: &str) -> String {
         }
     }
     text
+}
+
+fn run_resolve(arguments: &ResolveArguments) -> Result<(), Failure> {
+    let path = &arguments.config;
+    let config = Config::load(path).map_err(|error| Failure::Run(error.to_string()))?;
+    logging::start(&config.log).map_err(Failure::Use)?;
+    let age = arguments.abandon_age.unwrap_or(config.transaction.twopc_abandon_age);
+    let report = runtime()?.block_on(resolve_once(&config, age, arguments.patience)).map_err(Failure::Run)?;
+    println!(
+        "committed {}, rolled back {}, left {}, lost {}, of unknown shards {}",
+        report.committed, report.rolled_back, report.left, report.torn, report.strangers
+    );
+    let problems: Vec<&str> = report.silent.iter().chain(&report.reasons).map(String::as_str).collect();
+    for problem in &problems {
+        println!("{problem}");
+    }
+    match (report.left, report.torn, report.silent.len()) {
+        (0, 0, 0) => Ok(()),
+        (left, torn, silent) => {
+            Err(Failure::Run(format!("{left} branches left, {torn} lost, {silent} servers silent")))
+        }
+    }
 }
 
 /// Everything that a start reads, without starting anything.

@@ -25,9 +25,23 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("reparent", &["error", "key", "config", "topology", "control"]),
     ("backend", &["error", "config", "metrics", "protocol", "topology"]),
     ("frontend", &["error", "config", "metrics", "protocol"]),
+    ("failpoint", &[]),
+    ("twopc", &["error", "key", "config", "metrics", "protocol", "topology", "backend", "failpoint"]),
     (
         "transaction",
-        &["error", "key", "value", "config", "metrics", "protocol", "sql", "topology", "backend"],
+        &[
+            "error",
+            "key",
+            "value",
+            "config",
+            "metrics",
+            "protocol",
+            "sql",
+            "topology",
+            "backend",
+            "failpoint",
+            "twopc",
+        ],
     ),
     (
         "executor",
@@ -45,10 +59,10 @@ const IMPORTS: &[(&str, &[&str])] = &[
             "topology",
             "control",
             "backend",
+            "twopc",
             "transaction",
         ],
     ),
-    ("schema", &["error", "config", "metrics", "sql", "vschema", "topology", "executor"]),
     (
         "session",
         &[
@@ -65,9 +79,9 @@ const IMPORTS: &[(&str, &[&str])] = &[
             "topology",
             "backend",
             "frontend",
+            "twopc",
             "transaction",
             "executor",
-            "schema",
         ],
     ),
 ];

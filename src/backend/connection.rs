@@ -9,6 +9,7 @@ use bytes::BytesMut;
 use tokio::io::AsyncWrite;
 use tokio::time::Instant;
 
+use super::branch::{Branch, Tracked};
 use super::exchange::Owed;
 use super::inbox::Inbox;
 use super::owned::Assembly;
@@ -67,6 +68,8 @@ pub struct Connection {
     /// When it is too old, if ever.
     pub(super) expires: Option<Instant>,
     pub(super) condition: Condition,
+    pub(super) branch: Branch,
+    pub(super) tracked: Tracked,
 }
 
 /// What stands between a connection and its next user, beside owed packets and transactions.
@@ -76,7 +79,7 @@ pub(super) enum Condition {
     Known,
     /// It carries state that the settings do not tell: a reset helps.
     Tainted,
-    /// It must be closed, not reset: a prepared XA branch on MariaDB would be lost by a reset.
+    /// It must be closed, not reset.
     CloseOnReturn,
     /// The socket or the protocol is broken.
     Broken,
@@ -126,6 +129,8 @@ impl Connection {
     #[must_use]
     pub fn is_clean(&self) -> bool {
         self.condition == Condition::Known
+            && self.branch == Branch::None
+            && !self.tracked.short_wait
             && !self.owes()
             && !self.in_transaction()
             && self.inbox.unread().len() == self.lent
@@ -143,8 +148,7 @@ impl Connection {
         self.worsen(Condition::Tainted);
     }
 
-    /// Notes that the connection must be closed when it is given back, and not be reset: MariaDB
-    /// destroys a prepared XA branch of the connection by a reset.
+    /// Notes that the connection must be closed when it is given back, and not be reset.
     pub fn close_on_return(&mut self) {
         self.worsen(Condition::CloseOnReturn);
     }

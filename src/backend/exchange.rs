@@ -7,6 +7,7 @@
 use std::io;
 use std::ops::Range;
 
+use super::branch::writes;
 use super::connection::{Condition, Connection};
 use super::error::BackendError;
 use super::inbox::STREAM_SIZE;
@@ -107,6 +108,16 @@ pub(super) enum Found {
     RowsEnd(Range<usize>),
     LocalInfile(Range<usize>),
     Prepared { head: PrepareOk, parameters: Range<usize>, columns: Range<usize> },
+}
+
+/// What an OK or the end of rows said about the session.
+#[derive(Debug, Clone, Copy)]
+struct Said {
+    status: Status,
+    /// A change that outlives the statement.
+    changes_state: bool,
+    /// Whether the open transaction has written, where the server said so.
+    wrote: Option<bool>,
 }
 
 enum Step {
@@ -334,13 +345,14 @@ impl Connection {
             reader::Event::Definition => Found::Columns { range: 0..total, count: 1 },
             reader::Event::DefinitionsEnd => return Err(ProtocolError::Malformed("response").into()),
             reader::Event::Ok(packet) => {
-                let (status, changed) = (packet.status, changes_state(&packet));
-                self.note(status, changed);
+                let (said, affected) = (Said::of(&packet), packet.affected_rows);
+                self.note(said);
+                self.tracked.affected_rows = self.tracked.affected_rows.saturating_add(affected);
                 Found::Ok(range)
             }
             reader::Event::RowsEnd(packet) => {
-                let (status, changed) = (packet.status, changes_state(&packet));
-                self.note(status, changed);
+                let said = Said::of(&packet);
+                self.note(said);
                 Found::RowsEnd(range)
             }
             reader::Event::Error(packet) => {
@@ -417,10 +429,13 @@ impl Connection {
     }
 
     /// Keeps the status, and whether the session has changed in a way that nobody predicted.
-    fn note(&mut self, status: Status, changed: bool) {
-        self.status = status;
+    fn note(&mut self, said: Said) {
+        self.status = said.status;
+        if let Some(wrote) = said.wrote {
+            self.tracked.wrote = wrote;
+        }
         let expected = self.owed.front().is_some_and(|owed| owed.changes_settings);
-        if changed && !expected {
+        if said.changes_state && !expected {
             self.taint();
         }
     }
@@ -453,17 +468,23 @@ fn is_goodbye(header: Header, payload: &[u8]) -> bool {
         && ErrPacket::decode(payload).is_ok_and(|packet| header.seq == 0 || packet.code == IDLE_GOODBYE)
 }
 
-/// Whether an OK tells a change of session state that outlives the statement.
-fn changes_state(packet: &OkPacket<'_>) -> bool {
-    !packet.session_state.is_empty()
-        && packet.session_changes().any(|change| match change {
-            Ok(
-                SessionChange::Gtids(_)
-                | SessionChange::TransactionCharacteristics(_)
-                | SessionChange::TransactionState(_),
-            ) => false,
-            Ok(SessionChange::State(changed)) => changed,
-            Ok(SessionChange::Variable { .. } | SessionChange::Schema(_) | SessionChange::Unknown(_))
-            | Err(_) => true,
-        })
+// === impl Said ===
+
+impl Said {
+    fn of(packet: &OkPacket<'_>) -> Self {
+        let mut said = Self { status: packet.status, changes_state: false, wrote: None };
+        if packet.session_state.is_empty() {
+            return said;
+        }
+        for change in packet.session_changes() {
+            match change {
+                Ok(SessionChange::Gtids(_) | SessionChange::TransactionCharacteristics(_)) => {}
+                Ok(SessionChange::TransactionState(letters)) => said.wrote = Some(writes(letters)),
+                Ok(SessionChange::State(changed)) => said.changes_state |= changed,
+                Ok(SessionChange::Variable { .. } | SessionChange::Schema(_) | SessionChange::Unknown(_))
+                | Err(_) => said.changes_state = true,
+            }
+        }
+        said
+    }
 }

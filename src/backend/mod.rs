@@ -36,6 +36,7 @@
 //! drop(lease);                                            // back to the pool, cleaned if need be
 //! ```
 
+mod branch;
 mod connection;
 mod error;
 mod exchange;

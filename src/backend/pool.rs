@@ -13,6 +13,7 @@ use std::time::Duration;
 use tokio::sync::{Semaphore, TryAcquireError};
 use tokio::time::Instant;
 
+use super::branch::Branch;
 use super::connection::{Condition, Connection};
 use super::error::BackendError;
 use super::health::{self, Health};
@@ -399,6 +400,12 @@ impl Slot {
     /// background first. The slot stays taken until then.
     pub(super) fn give_back(self, mut connection: Box<Connection>) {
         if connection.is_clean() {
+            return self.0.keep(connection);
+        }
+        if connection.branch == Branch::Prepared {
+            // Neither a reset nor a KILL: the branch stays prepared when its connection closes, and
+            // MariaDB lets nobody else finish it before that.
+            connection.worsen(Condition::CloseOnReturn);
             return self.0.keep(connection);
         }
         if connection.condition >= Condition::CloseOnReturn && !connection.owes() {

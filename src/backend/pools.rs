@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::BackendConfig;
+use super::connection::Connection;
 use super::error::BackendError;
 use super::lease::Lease;
 use super::pool::Pool;
@@ -74,6 +75,19 @@ impl Pools {
         settings: &Arc<Settings>,
     ) -> Result<Lease, BackendError> {
         self.pool(tablet, found_rows).lease(settings).await
+    }
+
+    /// A connection that counts towards no pool, with the baseline: for work of the gate's own that must
+    /// not wait behind clients. It is closed when dropped.
+    ///
+    /// # Errors
+    /// [`BackendError::Unreachable`], also after `connect_timeout`.
+    pub async fn dial(&self, tablet: &Arc<Tablet>) -> Result<Connection, BackendError> {
+        let limit = self.shared.config.connect_timeout;
+        let pool = self.pool(tablet, false);
+        tokio::time::timeout(limit, pool.dial()).await.unwrap_or_else(|_| {
+            Err(BackendError::Unreachable { detail: format!("no connection within {limit:?}") })
+        })
     }
 
     /// The pool of a server.

@@ -7,6 +7,7 @@ use std::time::Duration;
 use bytes::BytesMut;
 use tokio::time::Instant;
 
+use super::branch::{Branch, Tracked};
 use super::connection::{Condition, Connection};
 use super::error::BackendError;
 use super::kill::KillTarget;
@@ -62,6 +63,8 @@ impl Connection {
             idle_since: now,
             expires: None,
             condition: Condition::Known,
+            branch: Branch::None,
+            tracked: Tracked::default(),
         };
         match connection.run(BASELINE).await {
             Ok(_) => {}
@@ -117,6 +120,8 @@ impl Connection {
         if self.condition == Condition::Tainted {
             self.condition = Condition::Known;
         }
+        // The reset has rolled an active branch back; with a prepared one nobody comes here.
+        self.branch = Branch::None;
         Ok(())
     }
 
@@ -169,6 +174,7 @@ impl Connection {
         self.send_reset();
         self.send_settings(BASELINE);
         self.statements.clear();
+        self.tracked = Tracked::default();
     }
 }
 

@@ -1,6 +1,7 @@
 //! Do the values of a configuration fit together?
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use super::{ByteSize, Config};
 
@@ -30,7 +31,6 @@ impl Config {
         require(self.topology.path.is_some(), "topology.path is not set");
         require(!self.topology.cell.is_empty(), "topology.cell is empty");
         require(!self.topology.poll_interval.is_zero(), "topology.poll_interval must not be zero");
-        require(!self.schema.poll_interval.is_zero(), "schema.poll_interval must not be zero");
         require(
             self.users.static_file.is_some() || self.users.allow_any,
             "users: nobody could log in; set static_file (or allow_any, for development)",
@@ -47,6 +47,20 @@ impl Config {
         require(backend.pool_size > 0, "backend.pool_size must be at least 1");
         require(!backend.connect_timeout.is_zero(), "backend.connect_timeout must not be zero");
         require(!backend.health_interval.is_zero(), "backend.health_interval must not be zero");
+        let transaction = &self.transaction;
+        for (key, time) in [
+            ("twopc_abandon_age", transaction.twopc_abandon_age),
+            ("twopc_decide_timeout", transaction.twopc_decide_timeout),
+            ("twopc_commit_wait", transaction.twopc_commit_wait),
+            ("twopc_scan_interval", transaction.twopc_scan_interval),
+        ] {
+            require(!time.is_zero(), &format!("transaction.{key} must not be zero"));
+        }
+        // A branch that a failover has brought back must find its decision.
+        require(
+            transaction.twopc_decision_retention >= Duration::from_secs(3_600),
+            "transaction.twopc_decision_retention must be at least an hour",
+        );
         require(
             backend.tls_ca.is_some()
                 || !matches!(backend.tls, super::BackendTls::VerifyCa | super::BackendTls::VerifyIdentity),

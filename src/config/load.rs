@@ -300,15 +300,8 @@ mod tests {
 
     #[test]
     fn what_this_version_lacks_is_refused_by_name() {
-        let found =
-            faults("[topology]\nkind = 'etcd'\n[users]\nallow_any = true\n[transaction]\nmode = 'twopc'\n");
-        assert_eq!(
-            found,
-            [
-                "topology.kind: \"etcd\" is not supported by this version; use \"file\"",
-                "transaction.mode: \"twopc\" is not supported by this version; use \"single\" or \"multi\"",
-            ]
-        );
+        let found = faults("[topology]\nkind = 'etcd'\n[users]\nallow_any = true\n");
+        assert_eq!(found, ["topology.kind: \"etcd\" is not supported by this version; use \"file\""]);
     }
 
     #[test]

@@ -75,13 +75,6 @@ groups! {
         poll_interval: Duration = Duration::from_millis(500),
     }
 
-    /// What the gate knows of tables: columns, types and keys, as the servers have them.
-    schema: Schema {
-        /// How often the servers are asked whether a table has changed. DDL through this gate is seen
-        /// at once; this is for DDL that goes elsewhere.
-        poll_interval: Duration = Duration::from_secs(10),
-    }
-
     /// Who may log in.
     users: Users {
         /// Users and passwords, in the format of Vitess's static authentication file (JSON).
@@ -126,11 +119,23 @@ groups! {
 
     /// Transactions that touch more than one shard.
     transaction: Transaction {
-        /// "single" refuses them, "multi" commits shard after shard ("twopc" is not supported by
-        /// this version).
+        /// "single" refuses them, "multi" commits shard after shard, "twopc" commits on all shards or
+        /// on none.
         mode: TransactionMode = TransactionMode::Multi,
         /// How long a transaction may stay idle before it is rolled back.
         idle_timeout: Option<Duration> = None,
+        /// How long a branch may be prepared before recovery takes its transaction for abandoned, and
+        /// how long preparing may take.
+        twopc_abandon_age: Duration = Duration::from_secs(10),
+        /// How long COMMIT waits for the decision before the client gets error 303.
+        twopc_decide_timeout: Duration = Duration::from_secs(10),
+        /// How long COMMIT waits for the other shards once it is decided; after that the client gets OK
+        /// with warning 302.
+        twopc_commit_wait: Duration = Duration::from_secs(2),
+        /// How long decisions are kept.
+        twopc_decision_retention: Duration = Duration::from_secs(86_400),
+        /// How often every gate looks for abandoned transactions.
+        twopc_scan_interval: Duration = Duration::from_secs(5),
     }
 
     /// What one query or one session may use.
@@ -261,10 +266,6 @@ impl Word for BackendTls {
 impl Word for TransactionMode {
     const WORDS: &'static [(&'static str, Self)] =
         &[("single", Self::Single), ("multi", Self::Multi), ("twopc", Self::TwoPc)];
-
-    fn refused(self) -> Option<&'static str> {
-        (self == Self::TwoPc).then_some("is not supported by this version; use \"single\" or \"multi\"")
-    }
 }
 
 impl Word for LogFormat {

@@ -305,6 +305,46 @@ impl Catalogue {
             advice: "ROLLBACK and run the transaction again.",
         },
         Entry {
+            name: "twopc_refused",
+            id: Some("VT10002"),
+            code: 1235,
+            state: "42000",
+            meaning: "A shard may not take part in a transaction under two-phase commit; the text says why.",
+            advice: "Do on the shard's server what the text says, or use transaction_mode = multi.",
+        },
+        Entry {
+            name: "transaction_aborted",
+            id: Some("VT15001"),
+            code: 1317,
+            state: "70100",
+            meaning: "A shard was lost during COMMIT, before anything was decided: all shards were rolled back.",
+            advice: "Run the transaction again.",
+        },
+        Entry {
+            name: "twopc_aborted",
+            id: None,
+            code: 1213,
+            state: "40001",
+            meaning: "Recovery took a commit that did not end for abandoned, and rolled it back on all shards.",
+            advice: "Run the transaction again; should this repeat, look why commits take longer than twopc_abandon_age.",
+        },
+        Entry {
+            name: "twopc_unknown",
+            id: None,
+            code: 303,
+            state: "HY000",
+            meaning: "The shard that holds the decision fell silent during COMMIT: committed or rolled back, but not half of both.",
+            advice: "Ask SHOW TRANSACTION STATUS FOR the id in the text before the transaction is run again.",
+        },
+        Entry {
+            name: "twopc_decided",
+            id: None,
+            code: 1525,
+            state: "HY000",
+            meaning: "The other end of a distributed transaction is decided already.",
+            advice: "Conclude it without a decision of your own.",
+        },
+        Entry {
             name: "rollback_required",
             id: Some("VT09032"),
             code: 1317,
@@ -886,6 +926,70 @@ impl SqlError {
             format!(
                 "the transaction lost its connection to {shard} and was rolled back there; ROLLBACK to go on"
             ),
+        )
+    }
+
+    /// A shard that may not take part in distributed transactions.
+    #[must_use]
+    pub fn twopc_refused(shard: &str, reason: &str) -> Self {
+        Self::catalogued(
+            Some("VT10002"),
+            1235,
+            *b"42000",
+            Kind::Unavailable,
+            format!("atomic distributed transaction not allowed on {shard}: {reason}"),
+        )
+    }
+
+    /// A shard was lost before the decision.
+    #[must_use]
+    pub fn transaction_aborted(shard: &str) -> Self {
+        Self::catalogued(
+            Some("VT15001"),
+            1317,
+            *b"70100",
+            Kind::Unavailable,
+            format!(
+                "the transaction lost its connection to {shard} during COMMIT and was rolled back on all shards"
+            ),
+        )
+    }
+
+    /// Recovery has written the tombstone before the gate could commit.
+    #[must_use]
+    pub fn twopc_aborted(dtid: &str) -> Self {
+        Self::catalogued(
+            None,
+            1213,
+            *b"40001",
+            Kind::Unavailable,
+            format!("transaction {dtid} was aborted by recovery; try restarting transaction"),
+        )
+    }
+
+    /// COMMIT was sent to the anchor and nobody can tell its answer.
+    #[must_use]
+    pub fn twopc_unknown(dtid: &str) -> Self {
+        Self::catalogued(
+            None,
+            303,
+            *b"HY000",
+            Kind::Unavailable,
+            format!(
+                "the outcome of the distributed transaction is unknown; ask SHOW TRANSACTION STATUS FOR '{dtid}'"
+            ),
+        )
+    }
+
+    /// An operator wants what cannot be had any more.
+    #[must_use]
+    pub fn twopc_decided(dtid: &str, decision: &str) -> Self {
+        Self::catalogued(
+            None,
+            1525,
+            *b"HY000",
+            Kind::Client,
+            format!("the decision on transaction {dtid} is {decision}"),
         )
     }
 

@@ -58,8 +58,14 @@ impl<'a> ExecContext<'a> {
         statement.guarded = !implicit;
         let done = self.reborrow().run_all(targets, statement).await;
         match done {
-            Ok(summary) if implicit => {
+            Ok(mut summary) if implicit => {
+                let mode = self.transactions.commit_mode();
+                let begun = tokio::time::Instant::now();
                 self.transactions.commit().await.map_err(|failed| failed.error)?;
+                self.metrics.query.commit_seconds(mode).observe(begun.elapsed().as_secs_f64());
+                // The session adds their texts.
+                let added = u16::try_from(self.transactions.warnings()).unwrap_or(u16::MAX);
+                summary.warnings = summary.warnings.saturating_add(added);
                 Ok(summary)
             }
             Ok(summary) => Ok(summary),

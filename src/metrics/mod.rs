@@ -9,6 +9,7 @@ pub mod labels;
 mod query;
 mod register;
 mod tablet;
+mod twopc;
 
 use std::fmt;
 
@@ -17,6 +18,7 @@ use prometheus::{Histogram, IntCounter, IntGauge, Registry, TextEncoder};
 pub use guard::GaugeGuard;
 pub use query::{ApiSeries, ExecutionSeries, PlanCacheMetrics, QueryMetrics};
 pub use tablet::{BackendMetrics, TabletLabels, TabletSeries};
+pub use twopc::TwoPcMetrics;
 
 use register::{Register, SECONDS};
 
@@ -33,6 +35,8 @@ pub struct Metrics {
     pub sequence: SequenceMetrics,
     /// Topology, VSchema and configuration.
     pub control: ControlMetrics,
+    /// Distributed transactions.
+    pub twopc: TwoPcMetrics,
 }
 
 /// Client connections and logins.
@@ -89,10 +93,6 @@ pub struct ControlMetrics {
     pub vschema_loads: IntCounter,
     /// VSchema versions refused; the last good one stays.
     pub vschema_failures: IntCounter,
-    /// Schemas of keyspaces that were read from servers and put in use.
-    pub schema_loads: IntCounter,
-    /// Times that no shard of a keyspace told its schema; the last one read stays in use.
-    pub schema_failures: IntCounter,
     /// 1 while the last version of every file is in use, 0 while an older one has to be.
     pub current: IntGauge,
     /// Keyspaces served.
@@ -119,7 +119,8 @@ impl Metrics {
         let backend = BackendMetrics::new(&register)?;
         let sequence = SequenceMetrics::new(&register)?;
         let control = ControlMetrics::new(&register)?;
-        Ok(Self { registry, frontend, query, backend, sequence, control })
+        let twopc = TwoPcMetrics::new(&register)?;
+        Ok(Self { registry, frontend, query, backend, sequence, control, twopc })
     }
 
     /// Sets the uptime, in seconds; called when someone reads.
@@ -247,14 +248,6 @@ impl ControlMetrics {
             )?,
             vschema_loads: vschema.with_label_values(&["Reload"]),
             vschema_failures: vschema.with_label_values(&["WatchError"]),
-            schema_loads: register.counter(
-                "shardgate_schema_loads_total",
-                "Schemas of keyspaces read from servers and put in use",
-            )?,
-            schema_failures: register.counter(
-                "shardgate_schema_failures_total",
-                "Times that a keyspace's schema could not be read",
-            )?,
             current: register.gauge("shardgate_topology_current", "1 while the newest files are in use")?,
             keyspaces: register.gauge("shardgate_keyspaces", "Keyspaces served")?,
             shards: register.gauge("shardgate_shards", "Shards served")?,

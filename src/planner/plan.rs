@@ -107,15 +107,6 @@ impl Node {
             Self::Insert(_) | Self::NextValues { .. } | Self::Show(_) | Self::Session(_) => false,
         }
     }
-
-    /// The keyspace that a route or change goes to.
-    #[must_use]
-    pub fn keyspace(&self) -> Option<&Arc<str>> {
-        match self {
-            Self::Route(route) | Self::Modify(route) => route.keyspace.as_ref(),
-            _ => None,
-        }
-    }
 }
 
 /// A statement for the routed shards.
@@ -309,6 +300,16 @@ pub enum Show {
         errors: bool,
         /// Only their number.
         count: bool,
+    },
+    /// SHOW TRANSACTION STATUS FOR 'dtid'.
+    TransactionStatus {
+        /// The distributed transaction's id.
+        dtid: String,
+    },
+    /// SHOW UNRESOLVED TRANSACTIONS [FOR keyspace].
+    UnresolvedTransactions {
+        /// Only those that touch it.
+        keyspace: Option<Arc<str>>,
     },
     /// SHOW [FULL] PROCESSLIST: the gate's sessions.
     Processlist {

@@ -106,6 +106,19 @@ fn gate(planner: &Planner<'_>, mut cursor: Cursor<'_>) -> Result<Option<Show>> {
             return Err(cursor.error());
         }
         Show::Warnings { errors, count: true }
+    } else if cursor.eat(&["transaction", "status"]) {
+        // Vitess takes the id with and without FOR.
+        cursor.eat(&["for"]);
+        Show::TransactionStatus { dtid: string(planner, &mut cursor)? }
+    } else if cursor.eat(&["unresolved", "transactions"]) {
+        let keyspace = if cursor.eat(&["for"]) {
+            let error = cursor.error();
+            let name = cursor.identifier().ok_or(error)?;
+            Some(planner.existing(&name)?)
+        } else {
+            None
+        };
+        Show::UnresolvedTransactions { keyspace }
     } else if cursor.eat(&["processlist"]) {
         Show::Processlist { full: false }
     } else if cursor.eat(&["full", "processlist"]) {
@@ -126,12 +139,16 @@ fn like(planner: &Planner<'_>, cursor: &mut Cursor<'_>) -> Result<Option<String>
     if !cursor.eat(&["like"]) {
         return Err(cursor.error());
     }
+    string(planner, cursor).map(Some)
+}
+
+fn string(planner: &Planner<'_>, cursor: &mut Cursor<'_>) -> Result<String> {
     let token =
         cursor.token().filter(|token| token.kind == TokenKind::String).ok_or_else(|| cursor.error())?;
     cursor.at += 1;
     let escapes = planner.statement.options.no_backslash_escapes;
     let value = literal::read(LiteralKind::String, token.text(planner.statement.text), escapes)?;
-    Ok(value.text().map(|text| String::from_utf8_lossy(&text).into_owned()))
+    Ok(value.text().map(|text| String::from_utf8_lossy(&text).into_owned()).unwrap_or_default())
 }
 
 fn vindexes_of(planner: &Planner<'_>, cursor: &mut Cursor<'_>) -> Result<Option<(Arc<str>, Arc<str>)>> {
@@ -154,8 +171,6 @@ fn refuse(cursor: &Cursor<'_>) -> Result<()> {
         "vitess_throttler",
         "vitess_metadata",
         "vitess_replication_status",
-        "transaction",
-        "unresolved",
         "vschema",
         "profile",
         "profiles",

@@ -4,6 +4,7 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use futures_util::FutureExt;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
@@ -23,13 +24,13 @@ use crate::error::SqlError;
 use crate::executor::{MemoryLimits, Sequences};
 use crate::frontend::{self, ClientStream, Closed};
 use crate::metrics::Metrics;
-use crate::schema::Tracker;
 use crate::session::plan_cache::PlanCache;
 use crate::session::query_log::QueryLog;
 use crate::session::registry::{Kill, Registry};
-use crate::session::{self, Limits, Shared, Worlds};
+use crate::session::{self, Limits, Shared, World};
 use crate::sql::LexOptions;
-use crate::topology::watch::Topology;
+use crate::topology::watch::{Current, Topology};
+use crate::twopc::{Resolver, TwoPc};
 
 /// A gate that is ready to serve.
 #[derive(Debug)]
@@ -53,9 +54,6 @@ struct Sessions {
     /// How long a cancelled session may take to roll back and say goodbye.
     farewell: Duration,
 }
-
-/// When the servers are first asked about their tables again after the start.
-const FIRST_PAUSE: Duration = Duration::from_secs(1);
 
 /// How long the background may take to stop.
 const BACKGROUND_DEADLINE: Duration = Duration::from_secs(3);
@@ -81,25 +79,26 @@ impl Gate {
             stop_background.clone(),
         );
         let current = topology.current();
-        let schema = Tracker::new(&config.backend, Arc::clone(&metrics));
-        let wait = config.backend.connect_timeout;
-        let persona = async {
-            match &config.listen.server_version {
-                Some(version) => Persona::told(version),
-                None => Persona::probe(&pools, &current.snapshot, wait).await,
-            }
+        let persona = match &config.listen.server_version {
+            Some(version) => Persona::told(version),
+            None => Persona::probe(&pools, &current.snapshot, config.backend.connect_timeout).await,
         };
-        // What is not read in this time is read while the gate serves.
-        let (persona, _) = tokio::join!(persona, tokio::time::timeout(wait, schema.look(&current.snapshot)));
         tracing::info!(version = persona.greeting, "clients are told this version");
+        let twopc = TwoPc::new(
+            settings::twopc(&config.transaction),
+            Arc::clone(&pools),
+            Arc::clone(&metrics),
+            &current.snapshot,
+        );
+        tracing::info!(incarnation = twopc.incarnation(), "this gate's name in distributed transactions");
         let stages = Stages::default();
         let log = QueryLog::open(&config.log, Arc::clone(&metrics), &background, stop_background.clone());
         let shared = Shared {
             query_log: log.await.map_err(|error| format!("log.query_log: {error}"))?,
-            world: Worlds::new(Arc::clone(&current.snapshot), &current.vschema, &schema),
-            schema,
+            world: ArcSwap::from_pointee(world(&current)),
             sequences: Sequences::new(&config.backend, Arc::clone(&metrics), background.clone()),
             pools,
+            twopc,
             plans: PlanCache::new(config.limits.plan_cache.0),
             registry: Arc::new(Registry::default()),
             metrics,
@@ -134,16 +133,11 @@ impl Gate {
         }
         let interval = self.config.topology.poll_interval;
         self.background.spawn(Arc::clone(&self.topology).watch(interval, self.stop_background.clone()));
+        let resolver = Resolver::new(Arc::clone(&self.shared.twopc));
+        self.background.spawn(resolver.run(self.stop_background.clone()));
         let follow =
             follow(Arc::clone(&self.topology), Arc::clone(&self.shared), self.stop_background.clone());
         self.background.spawn(follow);
-        let follow_schema = follow_schema(
-            Arc::clone(&self.topology),
-            Arc::clone(&self.shared),
-            self.config.schema.poll_interval,
-            self.stop_background.clone(),
-        );
-        self.background.spawn(follow_schema);
     }
 
     /// Serves until a signal says stop, then stops in stages.
@@ -251,6 +245,10 @@ fn limits(config: &Config, persona: &Persona) -> Limits {
     }
 }
 
+fn world(current: &Current) -> World {
+    World { topology: (*current.snapshot).clone(), vschema: (*current.vschema).clone() }
+}
+
 /// Puts every new topology in use, and retires the pools of servers that have gone.
 async fn follow(topology: Arc<Topology>, shared: Arc<Shared>, stop: CancellationToken) {
     let mut changes = topology.changes();
@@ -260,33 +258,9 @@ async fn follow(topology: Arc<Topology>, shared: Arc<Shared>, stop: Cancellation
             changed = changes.changed() => if changed.is_err() { return },
         }
         let current = topology.current();
-        shared.world.use_topology(Arc::clone(&current.snapshot), &current.vschema, &shared.schema);
+        shared.world.store(Arc::new(world(&current)));
         shared.pools.retain(&current.snapshot);
-    }
-}
-
-/// Asks the servers about their tables at every interval, and whenever the topology changed.
-async fn follow_schema(
-    topology: Arc<Topology>,
-    shared: Arc<Shared>,
-    interval: Duration,
-    stop: CancellationToken,
-) {
-    let mut changes = topology.changes();
-    // The start has asked; a server that was away then is asked again soon.
-    let mut pause = interval.min(FIRST_PAUSE);
-    loop {
-        tokio::select! {
-            () = stop.cancelled() => return,
-            () = tokio::time::sleep(pause) => {}
-            changed = changes.changed() => if changed.is_err() { return },
-        }
-        let current = topology.current();
-        tokio::select! {
-            () = stop.cancelled() => return,
-            () = shared.look_at_schema(&current.snapshot) => {}
-        }
-        pause = interval;
+        shared.twopc.set_topology(&current.snapshot);
     }
 }
 

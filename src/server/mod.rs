@@ -6,6 +6,7 @@ pub mod gate;
 pub mod listener;
 pub mod logging;
 pub mod persona;
+pub mod resolve;
 pub mod settings;
 pub mod shutdown;
 pub mod signals;

@@ -7,9 +7,10 @@ use arc_swap::ArcSwap;
 use super::backend_tls;
 use super::persona::Persona;
 use crate::backend::BackendConfig;
-use crate::config::{Backend, Config, Listen};
+use crate::config::{Backend, Config, Listen, Transaction, TransactionMode};
 use crate::frontend::{ConnectionLimits, LoginSettings, RsaKeys, Users, self_signed, server_config};
 use crate::protocol::auth::Plugin;
+use crate::twopc::TwoPcConfig;
 
 /// Prepared statements kept per backend connection.
 const STATEMENT_CACHE: usize = 256;
@@ -37,6 +38,19 @@ pub fn backend(config: &Backend) -> Result<BackendConfig, String> {
         health_interval: config.health_interval,
         statement_cache: STATEMENT_CACHE,
     })
+}
+
+/// What distributed transactions take.
+#[must_use]
+pub fn twopc(config: &Transaction) -> TwoPcConfig {
+    TwoPcConfig {
+        eager: config.mode == TransactionMode::TwoPc,
+        abandon_age: config.twopc_abandon_age,
+        decide_timeout: config.twopc_decide_timeout,
+        commit_wait: config.twopc_commit_wait,
+        retention: config.twopc_decision_retention,
+        scan_interval: config.twopc_scan_interval,
+    }
 }
 
 /// Who may log in.

@@ -133,14 +133,10 @@ impl Session {
             return Ok(());
         }
         let started = tokio::time::Instant::now();
-        let shards = self.transactions.shards().len();
+        let mode = self.transactions.commit_mode();
         let result = self.transactions.commit().await;
         let metrics = &self.shared.metrics.query;
-        let (mode, spread) = if shards > 1 {
-            (CommitMode::Multi, ShardSpread::Cross)
-        } else {
-            (CommitMode::Single, ShardSpread::Single)
-        };
+        let spread = if mode == CommitMode::Single { ShardSpread::Single } else { ShardSpread::Cross };
         metrics.commit_seconds(mode).observe(started.elapsed().as_secs_f64());
         metrics.transaction_ended(
             spread,
@@ -174,7 +170,8 @@ impl Session {
             self.transactions.begin(characteristics);
         }
         self.state.row_count = 0;
-        self.finish(OkPacket::default(), request.more);
+        let warnings = u16::try_from(self.state.warnings.len()).unwrap_or(u16::MAX);
+        self.finish(OkPacket { warnings, ..OkPacket::default() }, request.more);
         if release {
             self.client.flush().await?;
             return Err(Closed::ByClient);

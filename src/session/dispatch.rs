@@ -147,7 +147,7 @@ impl Session {
     /// option goes back to how it was (MySQL manual, "mysql_reset_connection").
     async fn reset(&mut self) {
         self.transactions.rollback().await;
-        self.transactions = crate::transaction::ShardTransactions::new(self.shared.limits.transaction_mode);
+        self.transactions = super::transactions(&self.shared);
         self.state.reset();
         self.prepared.clear();
         self.adopt_settings(self.login_settings.clone());

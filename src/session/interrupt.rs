@@ -1,9 +1,12 @@
 //! What stops a statement before its end?
 
+use std::pin::Pin;
+
 use crate::error::SqlError;
 use crate::frontend::ClientConnection;
 
 use super::registry::{Entry, Kill};
+use crate::transaction::Shield;
 
 /// Why a statement was stopped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,10 +39,41 @@ pub(super) async fn interruptible<T>(
     tokio::select! {
         biased;
         done = work => Ok(done),
-        () = client.client_gone() => Err(Interruption::ClientGone),
-        kill = entry.killed() => Err(match kill {
+        stop = stopped(client, entry) => Err(stop),
+    }
+}
+
+/// The same for work that may commit: while the shield is up it comes to its own end, and what wanted
+/// to stop it was too late.
+pub(super) async fn interruptible_behind<T>(
+    shield: &Shield,
+    client: &mut ClientConnection,
+    entry: &Entry,
+    mut work: Pin<&mut impl Future<Output = T>>,
+) -> Result<T, Interruption> {
+    let stop = tokio::select! {
+        biased;
+        done = &mut work => return Ok(done),
+        stop = stopped(client, entry) => stop,
+    };
+    if !shield.is_up() {
+        return Err(stop);
+    }
+    let done = work.await;
+    if stop == Interruption::Session {
+        // The session ends behind its answer.
+        entry.raise(Kill::Connection);
+    }
+    Ok(done)
+}
+
+async fn stopped(client: &mut ClientConnection, entry: &Entry) -> Interruption {
+    tokio::select! {
+        biased;
+        () = client.client_gone() => Interruption::ClientGone,
+        kill = entry.killed() => match kill {
             Kill::Query => Interruption::Statement,
             Kill::Connection => Interruption::Session,
-        }),
+        },
     }
 }

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use tokio::time::Instant;
 
 use super::cursor;
-use super::interrupt::{Interruption, interruptible};
+use super::interrupt::{Interruption, interruptible_behind};
 use super::plan_cache::Planned;
 use super::query_log;
 use super::reply::{self, Answered};
@@ -266,12 +266,6 @@ impl Session {
         }
         let status = self.status();
         let outcome = self.exchange(plan, request, parameters, world, status).await;
-        if plan.kind == StatementKind::Ddl
-            && let Some(keyspace) = plan.node.keyspace()
-        {
-            // The answer leaves behind this. Also after an error: some shards may have run it.
-            self.shared.look_at_schema_of(keyspace).await;
-        }
         if self.transactions.is_open() {
             self.transactions.settle().await;
         }
@@ -310,6 +304,7 @@ impl Session {
     ) -> Result<Result<Answered>, reply::Stop> {
         let entry = self.registration.entry();
         let limits = &self.shared.limits;
+        let shield = self.transactions.shield();
         let memory = MemoryBudget::new(limits.query_memory, &self.shared.metrics.query);
         let context = ExecContext {
             topology: &world.topology,
@@ -340,7 +335,8 @@ impl Session {
             sequences: &self.shared.sequences,
             metrics: &self.shared.metrics,
         };
-        let executed = interruptible(&mut self.client, entry, executor::execute(plan, context)).await;
+        let work = std::pin::pin!(executor::execute(plan, context));
+        let executed = interruptible_behind(&shield, &mut self.client, entry, work).await;
         let output = match executed.map_err(reply::Stop::Interrupted)? {
             Ok(output) => output,
             Err(error) => return Ok(Err(error)),

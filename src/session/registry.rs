@@ -147,7 +147,7 @@ impl Entry {
         view.info = None;
     }
 
-    fn raise(&self, kill: Kill) {
+    pub(super) fn raise(&self, kill: Kill) {
         self.killed.fetch_max(kill.level(), Ordering::AcqRel);
         self.kill.notify_one();
     }

@@ -11,6 +11,7 @@ use crate::frontend::Closed;
 use crate::planner::Show;
 use crate::protocol::response::OkPacket;
 use crate::topology::Address;
+use crate::twopc::TransactionStatus;
 use crate::vschema::Keyspace;
 
 /// MySQL's own databases, as SHOW DATABASES lists them.
@@ -27,7 +28,16 @@ impl Session {
         request: &Request,
         world: &World,
     ) -> Result<Result<()>, Closed> {
-        let table = match self.table(show, request, world) {
+        let table = match show {
+            Show::TransactionStatus { dtid } => {
+                self.shared.twopc.status(dtid).await.map(|status| transactions(&[status]))
+            }
+            Show::UnresolvedTransactions { keyspace } => {
+                self.shared.twopc.unresolved(keyspace.as_deref()).await.map(|all| transactions(&all))
+            }
+            _ => self.table(show, request, world),
+        };
+        let table = match table {
             Ok(table) => table,
             Err(error) => return Ok(Err(error)),
         };
@@ -61,6 +71,8 @@ impl Session {
             }
             Show::Warnings { errors, count } => self.warnings(*errors, *count),
             Show::Processlist { full } => self.processlist(*full),
+            // The definitions; the rows are asked of the servers.
+            Show::TransactionStatus { .. } | Show::UnresolvedTransactions { .. } => transactions(&[]),
             Show::Tables { .. } => return Err(SqlError::bug("SHOW TABLES is a shard's")),
             Show::Vexplain(plan) => {
                 let mut table = Table::text(&["JSON"]);
@@ -151,6 +163,15 @@ impl Session {
         }
         table
     }
+}
+
+/// Vitess's columns.
+fn transactions(all: &[TransactionStatus]) -> Table {
+    let mut table = Table::text(&["id", "state", "record_time", "participants"]);
+    for one in all {
+        table.row([one.dtid.clone(), one.state.to_owned(), one.record_time(), one.participants.join(",")]);
+    }
+    table
 }
 
 fn databases(world: &World, like: Option<&str>, system: bool) -> Table {

@@ -11,14 +11,14 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use tokio::time::timeout;
 
-use super::{Pin, ShardTransactions, Warning};
+use super::{Pin, Raised, ShardTransactions, Warning};
 use crate::error::{Result, SqlError};
 
 /// How long rolling back may take before the connections are closed instead, which rolls back too.
-const ROLLBACK_DEADLINE: Duration = Duration::from_secs(5);
+pub(super) const ROLLBACK_DEADLINE: Duration = Duration::from_secs(5);
 
 /// Warning 301 names at most this many shards.
-const NAMED_SHARDS: usize = 16;
+pub(super) const NAMED_SHARDS: usize = 16;
 
 /// A commit that did not reach all shards.
 #[derive(Debug)]
@@ -36,12 +36,19 @@ impl ShardTransactions {
     /// [`ShardTransactions::take_warnings`].
     ///
     /// Not cancel safe: a future that is dropped leaves some shards committed and the rest rolled
-    /// back.
+    /// back, or under two-phase commit leaves the transaction to recovery. [`Self::shield`] is up
+    /// meanwhile.
     ///
     /// # Errors
-    /// VT09032 after a lost connection (the transaction stays failed); the first shard's error.
+    /// VT09032 after a lost connection (the transaction stays failed); the first shard's error; 303
+    /// where the outcome of a distributed transaction is unknown.
     pub async fn commit(&mut self) -> Result<(), CommitError> {
         self.check().map_err(|error| CommitError { error, committed: Vec::new() })?;
+        let _raised: Raised = self.shield.raise();
+        if let Some(distributed) = self.distributed.take() {
+            let committed = Box::pin(self.commit_distributed(distributed)).await;
+            return committed.map_err(|error| CommitError { error, committed: Vec::new() });
+        }
         let committed = self.commit_writers().await;
         if let Err(failed) = &committed {
             if !failed.committed.is_empty() {
@@ -52,7 +59,7 @@ impl ShardTransactions {
         }
         // Shards that only read have nothing to lose: a failure there is no failure of the commit.
         let readers = self.pins.iter_mut().filter(|pin| !pin.wrote);
-        join_all(readers.map(async |pin: &mut Pin| pin.run(b"COMMIT").await)).await;
+        join_all(readers.map(async |pin: &mut Pin| pin.commit().await)).await;
         self.close();
         Ok(())
     }
@@ -74,7 +81,7 @@ impl ShardTransactions {
         let open = self.pins.iter_mut().filter(|pin| !pin.is_lost());
         let all = join_all(open.map(async |pin: &mut Pin| {
             pin.clear().await;
-            if pin.is_lost() { Ok(()) } else { pin.run(b"ROLLBACK").await }
+            if pin.is_lost() { Ok(()) } else { pin.rollback().await }
         }));
         // What does not answer in time is closed with its lease, and rolled back by its server.
         if timeout(ROLLBACK_DEADLINE, all).await.is_err() {

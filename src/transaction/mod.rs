@@ -19,6 +19,8 @@ mod commit;
 mod next;
 mod pin;
 mod savepoint;
+mod shield;
+mod twopc;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,13 +30,18 @@ use futures_util::future::{join_all, try_join_all};
 pub use commit::CommitError;
 pub use next::NextTransaction;
 pub use pin::{Held, Pin};
+pub use shield::Shield;
 
 use crate::backend::{Pools, Settings};
 use crate::config::TransactionMode;
 use crate::error::{Result, SqlError};
 use crate::key::TabletType;
+use crate::metrics::labels::CommitMode;
 use crate::protocol::capability::Status;
 use crate::topology::{Shard, Tablet};
+use crate::twopc::{Dtid, TwoPc};
+use shield::Raised;
+use twopc::Distributed;
 
 /// How a transaction begins on each shard.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -50,7 +57,8 @@ pub struct Characteristics {
 /// A warning that the gate adds to a statement's own.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Warning {
-    /// The number: 301 for a commit that reached only some shards.
+    /// The number: 301 for a commit that reached only some shards, 302 for one that reaches the last
+    /// of them a little later.
     pub code: u16,
     /// The text.
     pub message: String,
@@ -102,6 +110,11 @@ pub struct ShardTransactions {
     next: NextTransaction,
     /// The transaction failed because it was idle for longer than this.
     expired: Option<Duration>,
+    /// What distributed transactions need; none where the gate has none.
+    twopc: Option<Arc<TwoPc>>,
+    /// The open transaction stands on several shards, or did, under two-phase commit.
+    distributed: Option<Distributed>,
+    shield: Shield,
 }
 
 // === impl ShardTransactions ===
@@ -120,15 +133,25 @@ impl ShardTransactions {
             warnings: Vec::new(),
             next: NextTransaction::default(),
             expired: None,
+            twopc: None,
+            distributed: None,
+            shield: Shield::default(),
         }
     }
 
-    /// `SET transaction_mode`: what the next transaction may touch.
+    /// The same with what two-phase commit needs.
+    #[must_use]
+    pub fn with_twopc(self, twopc: &Arc<TwoPc>) -> Self {
+        Self { twopc: Some(Arc::clone(twopc)), ..self }
+    }
+
+    /// `SET transaction_mode`: what the next transaction may touch. Whether its shards can do two-phase
+    /// commit is found out when a second one joins.
     ///
     /// # Errors
-    /// VT12001 for two-phase commit, 1568-like refusal inside a transaction.
+    /// VT12001 for two-phase commit in a gate without it, 1568-like refusal inside a transaction.
     pub fn set_mode(&mut self, mode: TransactionMode) -> Result<()> {
-        if mode == TransactionMode::TwoPc {
+        if mode == TransactionMode::TwoPc && self.twopc.is_none() {
             return Err(SqlError::unsupported("transaction_mode = twopc"));
         }
         if self.is_open() {
@@ -228,6 +251,34 @@ impl ShardTransactions {
         self.pins.iter().map(|pin| &pin.place.shard)
     }
 
+    /// Up while a commit must not be cut off.
+    #[must_use]
+    pub fn shield(&self) -> Shield {
+        self.shield.clone()
+    }
+
+    /// The id of the open transaction, if it is a distributed one.
+    #[must_use]
+    pub fn dtid(&self) -> Option<&Dtid> {
+        self.distributed.as_ref().map(Distributed::dtid)
+    }
+
+    /// How the open transaction will be committed.
+    #[must_use]
+    pub fn commit_mode(&self) -> CommitMode {
+        match (self.pins.len(), &self.distributed) {
+            (0 | 1, _) => CommitMode::Single,
+            (_, Some(_)) => CommitMode::TwoPc,
+            (_, None) => CommitMode::Multi,
+        }
+    }
+
+    /// How many warnings wait for [`Self::take_warnings`].
+    #[must_use]
+    pub fn warnings(&self) -> usize {
+        self.warnings.len()
+    }
+
     /// Warnings that were added since the last call.
     pub fn take_warnings(&mut self) -> Vec<Warning> {
         std::mem::take(&mut self.warnings)
@@ -273,13 +324,15 @@ impl ShardTransactions {
         self.check_mode(places, writes).await?;
         let fresh: Vec<&Place> =
             places.iter().filter(|place| !self.pins.iter().any(|pin| pin.is_on(&place.shard))).collect();
+        self.distribute(&fresh).await?;
         let leases = try_join_all(fresh.iter().map(|place| async {
             let lease = connect.pools.lease(&place.tablet, connect.found_rows, connect.settings).await;
             lease.map_err(|error| error.for_shard(&place.shard.full_name()))
         }));
-        for (place, mut lease) in fresh.iter().zip(leases.await?) {
-            self.send_begin(&mut lease, place);
-            self.pins.push(Pin::new((*place).clone(), lease, connect.settings));
+        for (place, lease) in fresh.iter().zip(leases.await?) {
+            let mut pin = Pin::new((*place).clone(), lease, connect.settings);
+            self.send_begin(&mut pin);
+            self.pins.push(pin);
         }
         let mut held: Vec<(usize, Held<'_>)> = self
             .pins
@@ -316,10 +369,17 @@ impl ShardTransactions {
         Ok(())
     }
 
-    fn send_begin(&self, lease: &mut crate::backend::Lease, place: &Place) {
+    fn send_begin(&self, pin: &mut Pin) {
         // A transaction on a replica only reads, as in Vitess.
-        let replica = place.tablet.kind != TabletType::Primary;
+        let replica = pin.place.tablet.kind != TabletType::Primary;
         let read_only = if replica { Some(true) } else { self.characteristics.read_only };
+        if self.mode == TransactionMode::TwoPc && !replica {
+            pin.lease.track_transactions();
+        }
+        if self.begin_branch(pin) {
+            return;
+        }
+        let lease = &mut pin.lease;
         if let Some(level) = &self.characteristics.isolation {
             lease.send_prelude(format!("SET TRANSACTION ISOLATION LEVEL {level}").as_bytes());
         }
@@ -331,8 +391,12 @@ impl ShardTransactions {
             (true, Some(false)) => b"START TRANSACTION WITH CONSISTENT SNAPSHOT, READ WRITE",
             (true, Some(true)) => b"START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY",
         });
+        self.send_savepoints(pin);
+    }
+
+    fn send_savepoints(&self, pin: &mut Pin) {
         for name in &self.savepoints {
-            lease.send_prelude(savepoint::statement("SAVEPOINT", name).as_bytes());
+            pin.lease.send_prelude(savepoint::statement("SAVEPOINT", name).as_bytes());
         }
     }
 
@@ -389,5 +453,9 @@ impl ShardTransactions {
         self.savepoints.clear();
         self.pins.clear();
         self.expired = None;
+        if let Some(distributed) = self.distributed.take() {
+            // Nothing was prepared: what a connection loses is rolled back by its server.
+            distributed.forget();
+        }
     }
 }

@@ -20,6 +20,10 @@ pub struct Pin {
     settings: Arc<Settings>,
     /// A statement that writes or locks was sent.
     pub(super) wrote: bool,
+    /// The XA identifier, where the shard's part is a branch of a distributed transaction.
+    pub(super) branch: Option<String>,
+    /// What the connection had changed before.
+    affected_before: u64,
     /// The statement in flight can be undone on this shard.
     pub(super) guarded: bool,
     /// The server has confirmed BEGIN.
@@ -35,6 +39,8 @@ enum Fate {
     Ended,
     /// The connection is gone.
     Lost,
+    /// COMMIT or ROLLBACK has ended it.
+    Over,
 }
 
 /// A connection that a statement may use.
@@ -56,7 +62,18 @@ pub enum Held<'a> {
 impl Pin {
     pub(super) fn new(place: Place, lease: Lease, settings: &Arc<Settings>) -> Self {
         let settings = Arc::clone(settings);
-        Self { place, lease, settings, wrote: false, guarded: false, began: false, fate: Fate::Open }
+        let affected_before = lease.affected_rows();
+        Self {
+            place,
+            lease,
+            settings,
+            wrote: false,
+            branch: None,
+            affected_before,
+            guarded: false,
+            began: false,
+            fate: Fate::Open,
+        }
     }
 
     /// Brings the connection to the session's settings, which a SET inside the transaction may have
@@ -114,10 +131,22 @@ impl Pin {
         error
     }
 
-    /// COMMIT. Where the connection is lost nobody knows whether the shard has committed.
+    /// COMMIT of this shard alone. Where the connection is lost nobody knows whether the shard has
+    /// committed.
     pub(super) async fn commit(&mut self) -> Result<()> {
-        match self.lease.run(b"COMMIT").await {
-            Ok(_) => Ok(()),
+        let done = match &self.branch {
+            None => self.lease.run(b"COMMIT").await.map(drop),
+            Some(xid) => {
+                self.lease.send_query(format!("XA END {xid}").as_bytes());
+                self.lease.send_query(format!("XA COMMIT {xid} ONE PHASE").as_bytes());
+                self.both().await
+            }
+        };
+        match done {
+            Ok(()) => {
+                self.ended();
+                Ok(())
+            }
             Err(error) => {
                 if error.loses_connection() {
                     self.fate = Fate::Lost;
@@ -125,6 +154,69 @@ impl Pin {
                 Err(error.for_shard(&self.name()))
             }
         }
+    }
+
+    /// Notes that the shard's part has come to its end.
+    pub(super) fn ended(&mut self) {
+        self.lease.end_branch();
+        self.fate = Fate::Over;
+    }
+
+    /// Whether nothing is to be done on this shard any more.
+    pub(super) fn is_over(&self) -> bool {
+        self.fate == Fate::Over
+    }
+
+    /// ROLLBACK of this shard, also of a prepared branch.
+    pub(super) async fn rollback(&mut self) -> Result<()> {
+        self.lease.restore_wait();
+        let Some(xid) = &self.branch else { return self.run(b"ROLLBACK").await };
+        // An active branch must end first; any other state refuses XA END, which changes nothing.
+        self.lease.send_query(format!("XA END {xid}").as_bytes());
+        self.lease.send_query(format!("XA ROLLBACK {xid}").as_bytes());
+        let done = match self.lease.finish().await {
+            Err(error) if error.loses_connection() => Err(error),
+            _ => self.lease.finish().await.map(drop),
+        };
+        match done {
+            Ok(()) => {
+                self.ended();
+                Ok(())
+            }
+            // On the connection that began it: there is no such branch any more.
+            Err(BackendError::Server(error)) if matches!(error.code(), 1397 | 1402 | 1613 | 1614) => {
+                self.ended();
+                Ok(())
+            }
+            Err(error) => Err(self.failed(error)),
+        }
+    }
+
+    /// The answers to two statements; the first error counts.
+    pub(super) async fn both(&mut self) -> Result<(), BackendError> {
+        match self.lease.finish().await {
+            Err(error) if error.loses_connection() => Err(error),
+            first => {
+                let second = self.lease.finish().await;
+                first.and(second).map(drop)
+            }
+        }
+    }
+
+    /// Gives the connection up: it is closed when it is given back, without a KILL for what runs on it.
+    pub(super) fn close(&mut self) {
+        self.lease.give_up();
+    }
+
+    /// Whether this shard's part must be committed with the others': a statement that writes was sent,
+    /// or the server says that something was written or locked for writing (by a stored function).
+    pub(super) fn has_written(&self) -> bool {
+        self.wrote || self.lease.has_written()
+    }
+
+    /// Whether rows were changed for certain.
+    pub(super) fn has_changed_rows(&self) -> bool {
+        self.lease.affected_rows() > self.affected_before
     }
 
     /// Kills what still runs, so that the connection can be used again, and looks at what the server
@@ -137,6 +229,10 @@ impl Pin {
             self.fate = Fate::Lost;
         }
         self.began |= self.lease.in_transaction();
+        // Nothing but its end takes a branch off its connection.
+        if self.branch.is_some() && self.began && self.is_outside() {
+            self.fate = Fate::Ended;
+        }
     }
 
     /// Whether the shard has no transaction: BEGIN never left, or a statement committed implicitly.

@@ -1,4 +1,4 @@
-//! Do sequences, transactions and merges hold on real servers?
+//! Do sequences, transactions (also under two-phase commit) and merges hold on real servers?
 //!
 //! `SHARDGATE_TEST_MYSQLD` names the servers' programs, comma separated; each is started in a folder
 //! of its own on a free port of 127.0.0.1, with two shards and an unsharded keyspace as databases.
@@ -17,6 +17,7 @@ mod merges;
 mod sequences;
 mod server;
 mod transactions;
+mod twopc;
 
 use gate::Gate;
 use server::Server;
@@ -38,6 +39,7 @@ fn the_engine_holds_on_real_servers() {
             let gate = Gate::new(&server).await;
             merges::run(&gate).await;
             transactions::run(&gate).await;
+            twopc::run(&gate).await;
             sequences::run(&gate).await;
         });
     }

@@ -13,7 +13,6 @@ mod packets;
 mod prepared;
 mod proxy;
 mod replicas;
-mod schema;
 mod serve;
 mod statements;
 mod stream;
@@ -34,7 +33,6 @@ pub fn all() -> Vec<Test> {
         replicas::TESTS,
         types::TESTS,
         prepared::TESTS,
-        schema::TESTS,
         packets::TESTS,
         serve::TESTS,
         commands::TESTS,
