@@ -29,6 +29,7 @@
 //! | [`twopc`] | distributed transactions: ids, decisions, what a server must fulfil, recovery |
 //! | [`transaction`] | which shards a session's transaction stands on; begin, commit, savepoints |
 //! | [`executor`] | plan → rows: routing, scatter, merge, aggregate, INSERT, sequences |
+//! | [`schema`] | columns, keys and views: read from the servers and followed |
 //! | [`session`] | one client's conversation, from login to the last packet |
 //! | [`server`] | the process: listeners, admin HTTP, logging, signals, shutdown in stages |
 //! | [`dev`] | `shardgate dev`: servers, databases and a topology on this machine |
@@ -140,6 +141,7 @@ pub mod metrics;
 pub mod planner;
 pub mod protocol;
 pub mod reparent;
+pub mod schema;
 pub mod server;
 pub mod session;
 pub mod sql;

@@ -63,6 +63,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
             "transaction",
         ],
     ),
+    ("schema", &["error", "config", "metrics", "sql", "vschema", "topology", "executor"]),
     (
         "session",
         &[
@@ -82,6 +83,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
             "twopc",
             "transaction",
             "executor",
+            "schema",
         ],
     ),
 ];

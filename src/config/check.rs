@@ -31,6 +31,7 @@ impl Config {
         require(self.topology.path.is_some(), "topology.path is not set");
         require(!self.topology.cell.is_empty(), "topology.cell is empty");
         require(!self.topology.poll_interval.is_zero(), "topology.poll_interval must not be zero");
+        require(!self.schema.poll_interval.is_zero(), "schema.poll_interval must not be zero");
         require(
             self.users.static_file.is_some() || self.users.allow_any,
             "users: nobody could log in; set static_file (or allow_any, for development)",

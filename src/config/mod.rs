@@ -75,6 +75,13 @@ groups! {
         poll_interval: Duration = Duration::from_millis(500),
     }
 
+    /// What the gate knows of tables: columns, types and keys, as the servers have them.
+    schema: Schema {
+        /// How often the servers are asked whether a table has changed. DDL through this gate is seen
+        /// at once; this is for DDL that goes elsewhere.
+        poll_interval: Duration = Duration::from_secs(10),
+    }
+
     /// Who may log in.
     users: Users {
         /// Users and passwords, in the format of Vitess's static authentication file (JSON).

@@ -8,8 +8,8 @@ use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use mysql_async::Conn;
 use mysql_async::prelude::Queryable as _;
+use mysql_async::{Conn, Row};
 use tokio::time::timeout;
 
 use crate::config::Backend;
@@ -64,7 +64,7 @@ impl ControlLinks {
     /// # Errors
     /// The server's own error, or VT14001 where it cannot be reached within [`DEADLINE`].
     pub(crate) async fn update(&self, address: &Address, statement: &str) -> Result<Updated> {
-        Ok(self.run(address, statement).await?.0)
+        Ok(self.run(address, statement, DEADLINE).await?.0)
     }
 
     /// The first column of the first row as an integer; none without rows or for NULL.
@@ -72,10 +72,24 @@ impl ControlLinks {
     /// # Errors
     /// As [`Self::update`].
     pub(crate) async fn number(&self, address: &Address, query: &str) -> Result<Option<i64>> {
-        Ok(self.run(address, query).await?.1)
+        let (_, rows) = self.run(address, query, DEADLINE).await?;
+        Ok(rows.first().and_then(|row| row.get_opt(0)).and_then(std::result::Result::ok))
     }
 
-    async fn run(&self, address: &Address, statement: &str) -> Result<(Updated, Option<i64>)> {
+    /// All rows of a query.
+    ///
+    /// # Errors
+    /// The server's own error, or VT14001 where there is no answer within `deadline`.
+    pub(crate) async fn rows(&self, address: &Address, query: &str, deadline: Duration) -> Result<Vec<Row>> {
+        Ok(self.run(address, query, deadline).await?.1)
+    }
+
+    async fn run(
+        &self,
+        address: &Address,
+        statement: &str,
+        deadline: Duration,
+    ) -> Result<(Updated, Vec<Row>)> {
         let attempt = async {
             if let Some(mut link) = self.take(address) {
                 match ask(&mut link, statement).await {
@@ -94,7 +108,7 @@ impl ControlLinks {
             }
             done
         };
-        match timeout(DEADLINE, attempt).await {
+        match timeout(deadline, attempt).await {
             Ok(done) => done.map_err(|error| to_sql_error(address, error)),
             Err(_) => Err(SqlError::shard_unreachable(&place(address), "no answer within the deadline")),
         }
@@ -123,13 +137,13 @@ impl ControlLinks {
     }
 }
 
-async fn ask(link: &mut Conn, statement: &str) -> mysql_async::Result<(Updated, Option<i64>)> {
+async fn ask(link: &mut Conn, statement: &str) -> mysql_async::Result<(Updated, Vec<Row>)> {
     let mut result = link.query_iter(statement).await?;
     let updated =
         Updated { affected: result.affected_rows(), insert_id: result.last_insert_id().unwrap_or(0) };
-    let rows: Vec<mysql_async::Row> = result.collect().await?;
+    let rows: Vec<Row> = result.collect().await?;
     result.drop_result().await?;
-    Ok((updated, rows.first().and_then(|row| row.get_opt(0)).and_then(std::result::Result::ok)))
+    Ok((updated, rows))
 }
 
 fn place(address: &Address) -> String {

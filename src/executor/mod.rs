@@ -37,6 +37,7 @@ mod truncate;
 mod warning;
 
 pub use context::{ExecContext, Protocol};
+pub(crate) use control::ControlLinks;
 pub use memory::{MemoryBudget, MemoryLimits};
 pub use output::{Forward, OkSummary, Output, Rows, SchemaName};
 pub use row::{ColumnType, RowFormat, Shape};

@@ -93,6 +93,10 @@ pub struct ControlMetrics {
     pub vschema_loads: IntCounter,
     /// VSchema versions refused; the last good one stays.
     pub vschema_failures: IntCounter,
+    /// Schemas of keyspaces that were read from servers and put in use.
+    pub schema_loads: IntCounter,
+    /// Times that no shard of a keyspace told its schema; the last one read stays in use.
+    pub schema_failures: IntCounter,
     /// 1 while the last version of every file is in use, 0 while an older one has to be.
     pub current: IntGauge,
     /// Keyspaces served.
@@ -248,6 +252,14 @@ impl ControlMetrics {
             )?,
             vschema_loads: vschema.with_label_values(&["Reload"]),
             vschema_failures: vschema.with_label_values(&["WatchError"]),
+            schema_loads: register.counter(
+                "shardgate_schema_loads_total",
+                "Schemas of keyspaces read from servers and put in use",
+            )?,
+            schema_failures: register.counter(
+                "shardgate_schema_failures_total",
+                "Times that a keyspace's schema could not be read",
+            )?,
             current: register.gauge("shardgate_topology_current", "1 while the newest files are in use")?,
             keyspaces: register.gauge("shardgate_keyspaces", "Keyspaces served")?,
             shards: register.gauge("shardgate_shards", "Shards served")?,

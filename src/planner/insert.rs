@@ -94,12 +94,12 @@ fn insert_rows(planner: &Planner<'_>, parts: &Parts, edits: &mut Edits, kind: St
     if table.sharded && table.is_reference() {
         return Err(SqlError::unsupported("INSERT into a reference table without a source"));
     }
-    let columns = listed_columns(parts)?;
     let (rows, rows_first, is_set) = match &parts.source {
         Source::Rows { rows, first } => (rows.clone(), *first, false),
         Source::Set { values, first } => (vec![values.clone()], *first, true),
         Source::Select { .. } => return Err(SqlError::bug("INSERT … SELECT has no rows")),
     };
+    let columns = listed_columns(parts, &rows)?;
     for (index, row) in rows.iter().enumerate() {
         if row.len() != columns.len() {
             return Err(SqlError::column_count(index + 1));
@@ -138,12 +138,14 @@ fn insert_rows(planner: &Planner<'_>, parts: &Parts, edits: &mut Edits, kind: St
     Ok(Node::Insert(Insert { keyspace: table.keyspace.clone(), query, rows: templates, sharding, sequence }))
 }
 
-/// The columns in the order of the values.
-fn listed_columns(parts: &Parts) -> Result<Vec<String>> {
+/// The columns in the order of the values. Without a list they are those that `*` shows, generated
+/// ones with them (which take DEFAULT only: the server sees to that); rows of nothing at all take the
+/// default of every column.
+fn listed_columns(parts: &Parts, rows: &[Vec<Run>]) -> Result<Vec<String>> {
     let table = &parts.table;
     match &parts.columns {
-        Some(columns) if columns.is_empty() && table.sharded => Ok(Vec::new()),
         Some(columns) => Ok(columns.clone()),
+        None if rows.iter().all(Vec::is_empty) => Ok(Vec::new()),
         None if table.column_list_authoritative => Ok(table
             .columns
             .iter()
@@ -151,7 +153,7 @@ fn listed_columns(parts: &Parts) -> Result<Vec<String>> {
             .map(|column| column.name.to_string())
             .collect()),
         None => Err(SqlError::unsupported(
-            "INSERT without a column list into a table whose columns the VSchema does not list",
+            "INSERT without a column list into a table whose columns are not known",
         )),
     }
 }
@@ -398,8 +400,9 @@ fn statement_template(
             let at = tokens[close].start;
             edits.replace(at..at, vec![Piece::Text(text.into())]);
         }
-        (None, Some(_)) => {
-            // VALUES without a column list: the list is written out.
+        (None, _) if added.is_some() || !columns.is_empty() => {
+            // VALUES without a column list: it is written out, so that each value is stored in the
+            // column by which the row was routed, whatever the table looks like by then.
             let mut text = b" ".to_vec();
             text.extend(column_list(&mut all()));
             let at = parts.table_token.end;

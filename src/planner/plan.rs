@@ -107,6 +107,15 @@ impl Node {
             Self::Insert(_) | Self::NextValues { .. } | Self::Show(_) | Self::Session(_) => false,
         }
     }
+
+    /// The keyspace that a route or change goes to.
+    #[must_use]
+    pub fn keyspace(&self) -> Option<&Arc<str>> {
+        match self {
+            Self::Route(route) | Self::Modify(route) => route.keyspace.as_ref(),
+            _ => None,
+        }
+    }
 }
 
 /// A statement for the routed shards.

@@ -4,7 +4,6 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
 use futures_util::FutureExt;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
@@ -24,12 +23,13 @@ use crate::error::SqlError;
 use crate::executor::{MemoryLimits, Sequences};
 use crate::frontend::{self, ClientStream, Closed};
 use crate::metrics::Metrics;
+use crate::schema::Tracker;
 use crate::session::plan_cache::PlanCache;
 use crate::session::query_log::QueryLog;
 use crate::session::registry::{Kill, Registry};
-use crate::session::{self, Limits, Shared, World};
+use crate::session::{self, Limits, Shared, Worlds};
 use crate::sql::LexOptions;
-use crate::topology::watch::{Current, Topology};
+use crate::topology::watch::Topology;
 use crate::twopc::{Resolver, TwoPc};
 
 /// A gate that is ready to serve.
@@ -55,6 +55,9 @@ struct Sessions {
     farewell: Duration,
 }
 
+/// When the servers are first asked about their tables again after the start.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+
 /// How long the background may take to stop.
 const BACKGROUND_DEADLINE: Duration = Duration::from_secs(3);
 
@@ -79,10 +82,16 @@ impl Gate {
             stop_background.clone(),
         );
         let current = topology.current();
-        let persona = match &config.listen.server_version {
-            Some(version) => Persona::told(version),
-            None => Persona::probe(&pools, &current.snapshot, config.backend.connect_timeout).await,
+        let schema = Tracker::new(&config.backend, Arc::clone(&metrics));
+        let wait = config.backend.connect_timeout;
+        let persona = async {
+            match &config.listen.server_version {
+                Some(version) => Persona::told(version),
+                None => Persona::probe(&pools, &current.snapshot, wait).await,
+            }
         };
+        // What is not read in this time is read while the gate serves.
+        let (persona, _) = tokio::join!(persona, tokio::time::timeout(wait, schema.look(&current.snapshot)));
         tracing::info!(version = persona.greeting, "clients are told this version");
         let twopc = TwoPc::new(
             settings::twopc(&config.transaction),
@@ -95,7 +104,8 @@ impl Gate {
         let log = QueryLog::open(&config.log, Arc::clone(&metrics), &background, stop_background.clone());
         let shared = Shared {
             query_log: log.await.map_err(|error| format!("log.query_log: {error}"))?,
-            world: ArcSwap::from_pointee(world(&current)),
+            world: Worlds::new(Arc::clone(&current.snapshot), &current.vschema, &schema),
+            schema,
             sequences: Sequences::new(&config.backend, Arc::clone(&metrics), background.clone()),
             pools,
             twopc,
@@ -138,6 +148,13 @@ impl Gate {
         let follow =
             follow(Arc::clone(&self.topology), Arc::clone(&self.shared), self.stop_background.clone());
         self.background.spawn(follow);
+        let follow_schema = follow_schema(
+            Arc::clone(&self.topology),
+            Arc::clone(&self.shared),
+            self.config.schema.poll_interval,
+            self.stop_background.clone(),
+        );
+        self.background.spawn(follow_schema);
     }
 
     /// Serves until a signal says stop, then stops in stages.
@@ -245,10 +262,6 @@ fn limits(config: &Config, persona: &Persona) -> Limits {
     }
 }
 
-fn world(current: &Current) -> World {
-    World { topology: (*current.snapshot).clone(), vschema: (*current.vschema).clone() }
-}
-
 /// Puts every new topology in use, and retires the pools of servers that have gone.
 async fn follow(topology: Arc<Topology>, shared: Arc<Shared>, stop: CancellationToken) {
     let mut changes = topology.changes();
@@ -258,9 +271,34 @@ async fn follow(topology: Arc<Topology>, shared: Arc<Shared>, stop: Cancellation
             changed = changes.changed() => if changed.is_err() { return },
         }
         let current = topology.current();
-        shared.world.store(Arc::new(world(&current)));
+        shared.world.use_topology(Arc::clone(&current.snapshot), &current.vschema, &shared.schema);
         shared.pools.retain(&current.snapshot);
         shared.twopc.set_topology(&current.snapshot);
+    }
+}
+
+/// Asks the servers about their tables at every interval, and whenever the topology changed.
+async fn follow_schema(
+    topology: Arc<Topology>,
+    shared: Arc<Shared>,
+    interval: Duration,
+    stop: CancellationToken,
+) {
+    let mut changes = topology.changes();
+    // The start has asked; a server that was away then is asked again soon.
+    let mut pause = interval.min(FIRST_PAUSE);
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(pause) => {}
+            changed = changes.changed() => if changed.is_err() { return },
+        }
+        let current = topology.current();
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = shared.look_at_schema(&current.snapshot) => {}
+        }
+        pause = interval;
     }
 }
 

@@ -33,11 +33,11 @@ mod state;
 mod statements;
 pub mod target;
 mod variables;
+mod world;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -47,21 +47,24 @@ use crate::executor::{MemoryLimits, Sequences};
 use crate::frontend::{self, ClientConnection, ClientStream, Closed, Login, LoginSettings};
 use crate::metrics::Metrics;
 use crate::protocol::capability::{Capabilities, Status};
+use crate::schema::Tracker;
 use crate::sql::{LexOptions, Normalizer};
 use crate::topology::Snapshot;
 use crate::transaction::ShardTransactions;
 use crate::twopc::TwoPc;
-use crate::vschema::VSchema;
 use plan_cache::{PlanCache, Scope};
 use registry::{Registration, Registry};
 use state::SessionState;
 use statements::PreparedStatements;
+pub use world::{World, Worlds};
 
 /// What every session of a gate shares. Built once, by the process.
 #[derive(Debug)]
 pub struct Shared {
-    /// Topology and VSchema, replaced together when either changes.
-    pub world: ArcSwap<World>,
+    /// Topology, VSchema and schema.
+    pub world: Worlds,
+    /// What the servers say about tables.
+    pub schema: Tracker,
     /// Connections to the shards.
     pub pools: Arc<Pools>,
     /// Sequences.
@@ -84,16 +87,6 @@ pub struct Shared {
     pub closing: CancellationToken,
     /// When the gate started.
     pub started: Instant,
-}
-
-/// What exists and how it is sharded, at one moment. A statement works to its end on the world that
-/// it began with.
-#[derive(Debug)]
-pub struct World {
-    /// Keyspaces, shards and servers.
-    pub topology: Snapshot,
-    /// Tables and vindexes.
-    pub vschema: VSchema,
 }
 
 /// What an operator has set for sessions.
@@ -161,6 +154,29 @@ pub async fn serve(stream: ClientStream, shared: Arc<Shared>) -> Result<(), Clos
         return Err(session.client.refuse(error).await);
     }
     session.conversation().await
+}
+
+// === impl Shared ===
+
+/// How long an answer to DDL may wait for the schema to be read again.
+const SCHEMA_DEADLINE: Duration = Duration::from_secs(5);
+
+impl Shared {
+    /// Asks the servers of all keyspaces about their tables, and uses what they say.
+    pub async fn look_at_schema(&self, topology: &Snapshot) {
+        self.schema.look(topology).await;
+        self.world.use_schema(&self.schema);
+    }
+
+    /// The same for one keyspace, after DDL: the session that sent it goes on with what it made.
+    async fn look_at_schema_of(&self, keyspace: &str) {
+        let topology = Arc::clone(&self.world.load().topology);
+        let look = self.schema.look_at(&topology, keyspace);
+        if tokio::time::timeout(SCHEMA_DEADLINE, look).await.is_err() {
+            tracing::warn!(keyspace, "the schema could not be read in time after DDL");
+        }
+        self.world.use_schema(&self.schema);
+    }
 }
 
 // === impl Session ===

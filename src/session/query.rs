@@ -266,6 +266,12 @@ impl Session {
         }
         let status = self.status();
         let outcome = self.exchange(plan, request, parameters, world, status).await;
+        if plan.kind == StatementKind::Ddl
+            && let Some(keyspace) = plan.node.keyspace()
+        {
+            // The answer leaves behind this. Also after an error: some shards may have run it.
+            self.shared.look_at_schema_of(keyspace).await;
+        }
         if self.transactions.is_open() {
             self.transactions.settle().await;
         }

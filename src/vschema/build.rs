@@ -8,12 +8,16 @@ use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use super::source::{ColumnVindexSource, KeyspaceSource, TableSource};
-use super::{Column, ColumnVindex, Keyspace, Table, TableKind, TableName, names};
+use super::{Column, ColumnVindex, Keyspace, KeyspaceSchema, Table, TableKind, TableName, names};
 use crate::key::KeyspaceId;
 use crate::vindex::Vindex;
 
-/// A keyspace with whatever of its tables and vindexes could be built.
-pub(super) fn keyspace(name: &str, source: &KeyspaceSource) -> Keyspace {
+/// A keyspace with whatever of its tables and vindexes could be built, and what its servers say.
+pub(super) fn keyspace(
+    name: &str,
+    source: &KeyspaceSource,
+    schema: Option<&Arc<KeyspaceSchema>>,
+) -> Keyspace {
     let mut keyspace = Keyspace {
         name: name.into(),
         sharded: source.sharded,
@@ -22,6 +26,8 @@ pub(super) fn keyspace(name: &str, source: &KeyspaceSource) -> Keyspace {
         vindexes: BTreeMap::new(),
         owners: BTreeMap::new(),
         tables: BTreeMap::new(),
+        unlisted: BTreeMap::new(),
+        schema: schema.cloned(),
         error: None,
     };
     for (vindex, declared) in &source.vindexes {
@@ -43,7 +49,50 @@ pub(super) fn keyspace(name: &str, source: &KeyspaceSource) -> Keyspace {
             Err(error) => keyspace.fail(error),
         }
     }
+    if let Some(schema) = schema {
+        know(&mut keyspace, schema);
+    }
     keyspace
+}
+
+/// Tells a keyspace's tables what the servers say about them.
+fn know(keyspace: &mut Keyspace, schema: &KeyspaceSchema) {
+    for table in keyspace.tables.values_mut() {
+        let (columns, keys) = match (schema.tables.get(&table.name), schema.views.get(&table.name)) {
+            (Some(known), _) => (&known.columns, Some(&known.keys)),
+            (None, Some(view)) => (&view.columns, None),
+            (None, None) => continue,
+        };
+        let table = Arc::make_mut(table);
+        table.columns = known_columns(table, columns);
+        table.column_list_authoritative = true;
+        table.keys = keys.map(|keys| keys.as_slice().into());
+    }
+    if keyspace.sharded {
+        return;
+    }
+    let tables = schema.tables.iter().map(|(name, known)| (name, &known.columns, Some(&known.keys)));
+    let views = schema.views.iter().map(|(name, view)| (name, &view.columns, None));
+    for (name, columns, keys) in tables.chain(views) {
+        let mut table = Table::unlisted(keyspace.name.clone(), name);
+        table.columns.clone_from(columns);
+        table.column_list_authoritative = true;
+        table.keys = keys.map(|keys| keys.as_slice().into());
+        keyspace.unlisted.insert(name.clone(), Arc::new(table));
+    }
+}
+
+/// The servers' list, unless the VSchema's is authoritative: then that, and of the servers only what
+/// it does not say.
+fn known_columns(table: &Table, known: &[Column]) -> Vec<Column> {
+    if !table.column_list_authoritative {
+        return known.to_vec();
+    }
+    let completed = |column: &Column| {
+        let server = known.iter().find(|known| known.name.eq_ignore_ascii_case(&column.name));
+        server.map_or_else(|| column.clone(), |server| column.declared_over(server))
+    };
+    table.columns.iter().map(completed).collect()
 }
 
 fn build_table(keyspace: &Keyspace, name: &str, declared: &TableSource) -> Result<Table, String> {

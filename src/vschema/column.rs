@@ -8,6 +8,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use super::source::{ColumnSource, EnumWord};
 
 /// A column of a table.
+#[expect(clippy::struct_excessive_bools, reason = "each is an attribute of its own")]
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Column {
     /// The name, as declared; columns are matched without regard to case.
@@ -26,6 +27,13 @@ pub struct Column {
     pub scale: i32,
     /// Whether NULL is allowed; true where not given.
     pub nullable: bool,
+    /// Computed from other columns: INSERT takes DEFAULT for it and nothing else.
+    pub generated: bool,
+    /// MySQL itself fills it with numbers.
+    pub auto_increment: bool,
+    /// The type in the server's words (`int unsigned`, `varchar(20)`), where a server was asked. A type
+    /// that [`Self::kind`] has no value for leaves that at [`ColumnType::NullType`].
+    pub declared: Option<Arc<str>>,
     /// The members of an ENUM or SET.
     pub values: Vec<Arc<str>>,
 }
@@ -111,8 +119,36 @@ impl From<&ColumnSource> for Column {
             size: source.size,
             scale: source.scale,
             nullable: source.nullable.unwrap_or(true),
+            generated: false,
+            auto_increment: false,
+            declared: None,
             values: source.values.iter().map(|value| Arc::from(value.as_str())).collect(),
         }
+    }
+}
+
+impl Column {
+    /// What the servers say about the column, with everything that the VSchema says besides.
+    #[must_use]
+    pub(super) fn declared_over(&self, server: &Self) -> Self {
+        Self {
+            name: self.name.clone(),
+            kind: if self.kind.is_known() { self.kind } else { server.kind },
+            invisible: self.invisible,
+            default: self.default.clone().or_else(|| server.default.clone()),
+            collation: self.collation.clone().or_else(|| server.collation.clone()),
+            size: if self.size == 0 { server.size } else { self.size },
+            scale: if self.scale == 0 { server.scale } else { self.scale },
+            nullable: self.nullable && server.nullable,
+            values: if self.values.is_empty() { server.values.clone() } else { self.values.clone() },
+            ..server.clone()
+        }
+    }
+
+    /// Whether it is a character string, binary strings left out.
+    #[must_use]
+    pub fn is_character(&self) -> bool {
+        matches!(self.kind, ColumnType::Char | ColumnType::Varchar | ColumnType::Text)
     }
 }
 

@@ -2,15 +2,17 @@
 //!
 //! A [`VSchema`] is immutable; a change makes a new one with another version. It is built in Vitess's
 //! order (`go/vt/vtgate/vindexes/vschema.go`): tables and vindexes of each keyspace, references,
-//! global names, routing rules, auto-increment columns. A faulty keyspace harms no other.
+//! global names, routing rules, auto-increment columns. A faulty keyspace harms no other. What the
+//! servers say about columns and keys ([`Schema`]) is part of it.
 //!
-//! Absent on purpose: views and functions (they come from the servers), writing, watching.
+//! Absent on purpose: reading from servers, writing, watching.
 
 mod build;
 mod column;
 mod names;
 mod resolve;
 mod rules;
+mod schema;
 mod source;
 mod table;
 
@@ -18,6 +20,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 pub use column::{Column, ColumnType};
+pub use schema::{KeyPart, KeyspaceSchema, Schema, TableSchema, UniqueKey, View};
 pub use source::{
     AutoIncrementSource, ColumnSource, ColumnVindexSource, ForeignKeyMode, KeyspaceRoutingRule,
     KeyspaceSource, MirrorRule, MultiTenantSpec, RoutingRule, Rules, ShardRoutingRule, Source, TableSource,
@@ -34,6 +37,7 @@ use crate::vindex::Vindex;
 pub struct VSchema {
     version: u64,
     source: Source,
+    schema: Arc<Schema>,
     keyspaces: BTreeMap<Arc<str>, Keyspace>,
     global: HashMap<Arc<str>, Global>,
     routing_rules: HashMap<Box<str>, Rule>,
@@ -50,6 +54,9 @@ pub struct Keyspace {
     vindexes: BTreeMap<Arc<str>, Arc<Vindex>>,
     owners: BTreeMap<Arc<str>, Arc<str>>,
     tables: BTreeMap<Arc<str>, Arc<Table>>,
+    /// Of an unsharded keyspace: what its server has and the VSchema does not list.
+    unlisted: BTreeMap<Arc<str>, Arc<Table>>,
+    schema: Option<Arc<KeyspaceSchema>>,
     error: Option<String>,
 }
 
@@ -68,18 +75,33 @@ pub struct VSchemaError(String);
 // === impl VSchema ===
 
 impl VSchema {
-    /// Builds it. Never fails: errors stay with their keyspace or rule, and statements that need
-    /// those fail. `version` tells one VSchema from the next in the plan cache.
+    /// Builds it, with nothing known from servers. Never fails: errors stay with their keyspace or
+    /// rule, and statements that need those fail. `version` tells one VSchema from the next in the
+    /// plan cache.
     #[must_use]
     pub fn new(source: Source, version: u64) -> Self {
+        Self::build(source, Arc::default(), version)
+    }
+
+    /// The same declaration with what servers say about the tables.
+    #[must_use]
+    pub fn with_schema(&self, schema: Arc<Schema>, version: u64) -> Self {
+        Self::build(self.source.clone(), schema, version)
+    }
+
+    fn build(source: Source, schema: Arc<Schema>, version: u64) -> Self {
         let mut keyspaces: BTreeMap<Arc<str>, Keyspace> = source
             .keyspaces
             .iter()
-            .map(|(name, keyspace)| (Arc::from(name.as_str()), build::keyspace(name, keyspace)))
+            .map(|(name, keyspace)| {
+                let known = schema.keyspaces.get(name.as_str());
+                (Arc::from(name.as_str()), build::keyspace(name, keyspace, known))
+            })
             .collect();
         build::link_references(&mut keyspaces);
         let mut vschema = Self {
             version,
+            schema,
             keyspaces,
             global: HashMap::new(),
             routing_rules: HashMap::new(),
@@ -113,6 +135,12 @@ impl VSchema {
     #[must_use]
     pub fn source(&self) -> &Source {
         &self.source
+    }
+
+    /// What the servers said, as far as they have been asked.
+    #[must_use]
+    pub fn schema(&self) -> &Arc<Schema> {
+        &self.schema
     }
 
     /// The declaration as JSON, in the form of [`Self::from_json`].
@@ -186,6 +214,17 @@ impl Keyspace {
     #[must_use]
     pub fn table(&self, name: &str) -> Option<&Arc<Table>> {
         self.tables.get(name)
+    }
+
+    /// Its views, in order of their names, where its servers have been asked.
+    pub fn views(&self) -> impl Iterator<Item = (&Arc<str>, &View)> {
+        self.schema.iter().flat_map(|schema| &schema.views)
+    }
+
+    /// The view of this name.
+    #[must_use]
+    pub fn view(&self, name: &str) -> Option<&View> {
+        self.schema.as_ref()?.views.get(name)
     }
 
     /// Its vindexes, in order of their names.

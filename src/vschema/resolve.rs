@@ -188,7 +188,10 @@ impl Keyspace {
         match self.tables.get(table) {
             Some(found) => Some(found.clone()),
             None if self.sharded => None,
-            None => Some(Arc::new(Table::unlisted(self.name.clone(), table))),
+            None => match self.unlisted.get(table) {
+                Some(found) => Some(found.clone()),
+                None => Some(Arc::new(Table::unlisted(self.name.clone(), table))),
+            },
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::Column;
+use super::{Column, UniqueKey};
 use crate::key::KeyspaceId;
 use crate::vindex::Vindex;
 
@@ -27,8 +27,11 @@ pub struct Table {
     pub auto_increment: Option<AutoIncrement>,
     /// Its columns, as far as known.
     pub columns: Vec<Column>,
-    /// Whether `columns` lists all columns in order, so that `*` can be expanded by it.
+    /// Whether `columns` lists all columns in order, so that `*` can be expanded by it: because the
+    /// VSchema says so, or because they were read from a server.
     pub column_list_authoritative: bool,
+    /// The primary and unique keys; none where they have not been read from a server.
+    pub keys: Option<Arc<[UniqueKey]>>,
     /// The whole table lives on the shard that owns this id.
     pub pinned: Option<KeyspaceId>,
     /// For a reference table: the table that takes writes.
@@ -100,6 +103,7 @@ impl Table {
             auto_increment: None,
             columns: Vec::new(),
             column_list_authoritative: false,
+            keys: None,
             pinned: None,
             source: None,
             referenced_by: BTreeMap::new(),

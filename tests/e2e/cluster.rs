@@ -47,7 +47,11 @@ impl Cluster {
     /// Starts both and loads the same rows into both.
     pub fn start(family: &Family) -> Result<Cluster, String> {
         let schema = merged_schema()?;
-        let dev = Dev::new(family, schema.path()).shards("service=4").shards("e2e=4").shards("sbtest=4");
+        let dev = Dev::new(family, schema.path())
+            .shards("service=4")
+            .shards("e2e=4")
+            .shards("typed=4")
+            .shards("sbtest=4");
         let (gate, direct) = std::thread::scope(|scope| {
             let direct = scope.spawn(|| plain_server(family));
             let gate = dev.start();
@@ -159,7 +163,7 @@ fn plain_server(family: &Family) -> Result<Server, String> {
     let server = Server::start(family)?;
     server.create_user()?;
     let mut root = server.root("").map_err(|error| error.to_string())?;
-    for keyspace in [KEYSPACE, "lone", "sbtest"] {
+    for keyspace in [KEYSPACE, "typed", "lone", "sbtest"] {
         root.ok(format!("CREATE DATABASE {keyspace}")).map_err(|error| error.to_string())?;
         root.command(crate::wire::COM_INIT_DB, keyspace.as_bytes()).map_err(|error| error.to_string())?;
         let folder = schema_dir().join(keyspace);

@@ -13,6 +13,7 @@ mod packets;
 mod prepared;
 mod proxy;
 mod replicas;
+mod schema;
 mod serve;
 mod statements;
 mod stream;
@@ -33,6 +34,7 @@ pub fn all() -> Vec<Test> {
         replicas::TESTS,
         types::TESTS,
         prepared::TESTS,
+        schema::TESTS,
         packets::TESTS,
         serve::TESTS,
         commands::TESTS,

@@ -129,7 +129,7 @@ fn keyspaces_and_shards(bed: &Bed) -> Verdict {
         rows.into_iter().filter_map(|row| row.into_iter().next().flatten()).collect()
     };
     let databases = names(gate.rows("show databases").unwrap());
-    for keyspace in ["e2e", "global", "lone", "sbtest", "service"] {
+    for keyspace in ["e2e", "global", "lone", "sbtest", "service", "typed"] {
         assert!(databases.iter().any(|name| name == keyspace), "{keyspace} is not in {databases:?}");
     }
     assert!(
