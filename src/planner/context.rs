@@ -95,7 +95,19 @@ impl<'a> Planner<'a> {
     pub(super) fn plan(&self, kind: StatementKind, node: Node, tables: Vec<String>) -> Plan {
         let reads_session = node_reads_session(&node);
         let params = u16::try_from(self.statement.params.len()).unwrap_or(u16::MAX);
-        Plan { kind, node, tables, params, reads_session }
+        let uses_tables = !tables.is_empty();
+        Plan { kind, node, tables, uses_tables, params, reads_session }
+    }
+
+    /// A plan for a statement that passes without a look at its tables. Only a query without FROM (or
+    /// TABLE) surely reads none.
+    pub(super) fn unread(&self, kind: StatementKind, node: Node) -> Plan {
+        let statement = &self.statement;
+        let query = matches!(kind, StatementKind::Select | StatementKind::LockingSelect);
+        let uses_tables = !query
+            || (0..statement.tokens.len())
+                .any(|index| statement.is_word(index, "from") || statement.is_word(index, "table"));
+        Plan { uses_tables, ..self.plan(kind, node, Vec::new()) }
     }
 
     /// The token's value, where it is a literal, parameter, NULL, TRUE or FALSE.

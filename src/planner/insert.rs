@@ -28,7 +28,7 @@ pub(super) fn plan(planner: &Planner<'_>, kind: StatementKind) -> Result<Plan> {
         let keyspace = planner.selected()?;
         qualifiers::replace(planner, &keyspace, &mut edits)?;
         let route = planner.route(Some(keyspace), Routing::ByDestination(destination.clone()), &edits);
-        return Ok(planner.plan(kind, Node::Modify(route), Vec::new()));
+        return Ok(planner.unread(kind, Node::Modify(route)));
     }
     let parts = Parts::read(planner)?;
     let tables = vec![parts.table.full_name().to_string()];

@@ -20,12 +20,12 @@ pub(super) fn plan(planner: &Planner<'_>, kind: StatementKind) -> Result<Plan> {
     let mut edits = Edits::default();
     session_values::replace(planner, &mut edits);
     if let Some(route) = targeted(planner, &mut edits)? {
-        return Ok(planner.plan(kind, Node::Modify(route), Vec::new()));
+        return Ok(planner.unread(kind, Node::Modify(route)));
     }
     if let Some(keyspace) = plainly_unsharded(planner) {
         qualifiers::replace_all(planner, &mut edits);
         let route = planner.route(Some(keyspace), Routing::Unsharded, &edits);
-        return Ok(planner.plan(kind, Node::Modify(route), Vec::new()));
+        return Ok(planner.unread(kind, Node::Modify(route)));
     }
     let first_word = |word: &str| planner.statement.is_word(0, word);
     if first_word("with") {

@@ -36,14 +36,14 @@ pub(super) fn plan(planner: &Planner<'_>) -> Result<Plan> {
         b"lock" | b"unlock" if word(1, "tables") || word(1, "table") => {
             Node::Session(SessionCommand::Nothing)
         }
-        b"call" => call(planner)?,
+        b"call" => return Ok(planner.unread(StatementKind::Other, call(planner)?)),
         b"do" => {
             check_functions(planner)?;
             passed(planner, Routing::AnyShard)?
         }
         b"analyze" | b"check" | b"checksum" | b"optimize" | b"repair" => maintenance(planner)?,
         b"flush" => flush(planner)?,
-        b"load" => load(planner)?,
+        b"load" => return Ok(planner.unread(StatementKind::Other, load(planner)?)),
         b"prepare" | b"execute" | b"deallocate" => {
             return Err(SqlError::unsupported("PREPARE, EXECUTE and DEALLOCATE as statements"));
         }

@@ -20,6 +20,9 @@ pub struct Plan {
     pub node: Node,
     /// The tables it names, as `keyspace.table`, for metrics.
     pub tables: Vec<String>,
+    /// Whether it reads or changes a table, so that it belongs to a transaction. Also true for a
+    /// statement that passes unread, whose `tables` are not known, if it may do so.
+    pub uses_tables: bool,
     /// How many `?` the statement has.
     pub params: u16,
     /// Whether a session's own values (user variables, last insert id) are read, so that the text

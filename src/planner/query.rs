@@ -27,12 +27,12 @@ pub(super) fn plan(planner: &Planner<'_>, kind: StatementKind) -> Result<Plan> {
     let mut edits = Edits::default();
     session_values::replace(planner, &mut edits);
     if let Some(node) = targeted(planner, &mut edits)? {
-        return Ok(planner.plan(kind, Node::Route(node), Vec::new()));
+        return Ok(planner.unread(kind, Node::Route(node)));
     }
     if let Some(keyspace) = plainly_unsharded(planner) {
         qualifiers::replace_all(planner, &mut edits);
         let node = Node::Route(planner.route(Some(keyspace), Routing::Unsharded, &edits));
-        return Ok(planner.plan(kind, node, Vec::new()));
+        return Ok(planner.unread(kind, node));
     }
     if planner.statement.is_word(0, "table") {
         return Err(SqlError::unsupported("TABLE on sharded keyspace"));

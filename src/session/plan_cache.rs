@@ -200,6 +200,7 @@ mod tests {
             kind: StatementKind::Other,
             node: Node::Session(SessionCommand::Nothing),
             tables: Vec::new(),
+            uses_tables: false,
             params: 0,
             reads_session: false,
         };

@@ -261,7 +261,7 @@ impl Session {
                 return Ok(Err(error));
             }
             self.transactions.set_next(NextTransaction::default());
-        } else if !plan.tables.is_empty() {
+        } else if plan.uses_tables {
             self.transactions.begin_if_wanted();
         }
         let status = self.status();
@@ -276,7 +276,7 @@ impl Session {
             self.transactions.settle().await;
         }
         self.take_transaction_warnings();
-        if !plan.tables.is_empty()
+        if plan.uses_tables
             && !self.transactions.next().is_empty()
             && let Ok(done) = &outcome
             && NextTransaction::is_taken_by(done.as_ref().map(|_| ()))
@@ -333,7 +333,7 @@ impl Session {
             },
             tablet_type: self.scope.target.tablet_type,
             keyspace: self.scope.target.keyspace.as_ref().filter(|name| !is_system_schema(name.as_bytes())),
-            names_tables: !plan.tables.is_empty(),
+            names_tables: plan.uses_tables,
             routes: self.routes.as_ref(),
             no_auto_value_on_zero: self.no_auto_value_on_zero,
             deadline: limits.query_timeout.map(|timeout| Instant::now() + timeout),
