@@ -1,5 +1,6 @@
 # The gate alone; MySQL runs elsewhere. The configuration is mounted (see docker-compose.yml).
 FROM rust:1-bookworm AS build
+RUN apt-get update && apt-get install -y --no-install-recommends protobuf-compiler libprotobuf-dev
 WORKDIR /src
 COPY . .
 RUN cargo build --release --locked --bin shardgate

@@ -6,6 +6,7 @@ SHELL := /bin/bash
 
 # The sample cluster: MySQL servers, four shards, the gate on port 15306.
 dev:
+	@tools/install-build.sh
 	@tools/install-server.sh
 	@cargo build --release --locked
 	target/release/shardgate dev --schema-dir testdata/billing --shards service=4 $(DEV_ARGS)
@@ -16,6 +17,7 @@ test:
 
 # One table from one run: direct MySQL, HAProxy in TCP mode, shardgate.
 bench:
+	@tools/install-build.sh
 	@tools/install-bench.sh
 	@tools/bench.sh
 

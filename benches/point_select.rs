@@ -75,7 +75,7 @@ async fn start_gate() -> io::Result<u16> {
     let path = fake_shard::write_config(&folder, port, fake_shard::start()?)?;
     let config = Config::load(&path).map_err(|error| io::Error::other(error.to_string()))?;
     let sockets = Sockets::bind(&config.listen, &config.http).await.map_err(io::Error::other)?;
-    Gate::new(config).await.map_err(io::Error::other)?.open(sockets);
+    Gate::new(config, None).await.map_err(io::Error::other)?.open(sockets);
     Ok(port)
 }
 

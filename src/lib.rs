@@ -20,7 +20,7 @@
 //! | [`vindex`] | column value → keyspace id, bit-exact with Vitess |
 //! | [`vschema`] | tables, their keyspaces and vindexes, routing rules |
 //! | [`planner`] | statement + VSchema → plan; pure |
-//! | [`topology`] | keyspaces, shards, servers: the snapshot, its file and its watcher |
+//! | [`topology`] | keyspaces, shards, servers: the snapshot, where it comes from (a file, etcd), what is in use |
 //! | [`control`] | logins for the gate's own statements, beside the clients' pools |
 //! | [`reparent`] | what a server is told to become a primary or a replica, and in which order |
 //! | [`backend`] | pooled connections to servers, and the client's side of the protocol on them |
@@ -58,6 +58,8 @@
 //! | the end of a result set | `protocol/response.rs` and `protocol/reader.rs`; nowhere else |
 //! | pools, resets, health | `backend/{pool,reset,health}.rs` |
 //! | KILL, a client that went away | `session/{registry,interrupt}.rs`, `backend/kill.rs` |
+//! | which topology is in use, and why a newer one is not | `topology/watch.rs` |
+//! | etcd: connection, watching, records, keys, locks | `topology/{store,etcd,image,assemble,wire,path,lock}.rs` |
 //! | logins and passwords | `frontend/{login,users}.rs`, `protocol/auth.rs` |
 //! | a key of the configuration | `config/mod.rs`: the field's comment is the documentation |
 //! | a metric | `metrics/*.rs`: the help text is beside the name |
@@ -119,10 +121,12 @@
 //! |---|---|
 //! | beside the code | unit and property tests; expectations from servers, specifications and Vitess |
 //! | `testdata/plans` | golden plans and refusals; `UPDATE_GOLDEN=1 cargo test --lib` rewrites them |
+//! | `testdata/topology` | records as Vitess writes them, byte for byte |
 //! | `testdata/vindex` | known answers of every computed vindex |
 //! | `tests/backend.rs`, `tests/engine` | single rooms against real servers, MySQL and MariaDB |
 //! | `tests/login_judge.rs`, `tests/opensrv_judge.rs` | other implementations of the protocol as judges of ours |
 //! | `tests/e2e` | the built gate: each case also runs on one plain server and must answer the same |
+//! | `tests/topology` | the topology in real etcd servers that stop, lose members and hold bad records |
 //! | `tests/clients` | Connector/J and HikariCP |
 //! | `fuzz` | one target per decoder of bytes from the network |
 //! | `benches` | one question each; `make bench` compares with direct MySQL and HAProxy |

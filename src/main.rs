@@ -63,6 +63,9 @@ struct ServeArguments {
     /// Check the configuration, the topology and the VSchemas, and exit.
     #[arg(long, env = "SHARDGATE_CHECK")]
     check: bool,
+    /// Where the topology of etcd is saved, and taken from when a start does not reach etcd.
+    #[arg(long, env = "SHARDGATE_TOPOLOGY_CACHE", value_name = "FILE")]
+    topology_cache: Option<PathBuf>,
     /// Print a configuration file with every key and its default, and exit.
     #[arg(long, env = "SHARDGATE_SAMPLE")]
     sample: bool,
@@ -165,7 +168,7 @@ fn run_dev(arguments: DevArguments) -> Result<(), Failure> {
             cluster = Cluster::start(&options) => cluster.map_err(Failure::Run)?,
             () = signals.stop() => return Ok(()),
         };
-        let served = serve(cluster.config().clone(), sockets, &mut signals).await;
+        let served = serve(cluster.config().clone(), None, sockets, &mut signals).await;
         cluster.stop().await;
         served
     })
@@ -181,7 +184,7 @@ fn run_serve(arguments: &ServeArguments) -> Result<(), Failure> {
     };
     let config = Config::load(path).map_err(|error| Failure::Run(error.to_string()))?;
     if arguments.check {
-        check(&config).map_err(Failure::Run)?;
+        runtime()?.block_on(check(&config)).map_err(Failure::Run)?;
         println!("{}: ok", path.display());
         return Ok(());
     }
@@ -189,14 +192,19 @@ fn run_serve(arguments: &ServeArguments) -> Result<(), Failure> {
     runtime()?.block_on(async {
         let mut signals = Signals::new().map_err(|error| Failure::Run(error.to_string()))?;
         let sockets = bind(&config).await?;
-        serve(config, sockets, &mut signals).await
+        serve(config, arguments.topology_cache.as_deref(), sockets, &mut signals).await
     })
 }
 
 /// Serves until a signal says stop. SIGTERM and SIGINT during the start end it at once.
-async fn serve(config: Config, sockets: Sockets, signals: &mut Signals) -> Result<(), Failure> {
+async fn serve(
+    config: Config,
+    cache: Option<&Path>,
+    sockets: Sockets,
+    signals: &mut Signals,
+) -> Result<(), Failure> {
     let gate = tokio::select! {
-        gate = Gate::new(config) => gate.map_err(Failure::Run)?,
+        gate = Gate::new(config, cache) => gate.map_err(Failure::Run)?,
         () = signals.stop() => return Ok(()),
     };
     let line = sockets.ready_line();
@@ -294,11 +302,9 @@ fn run_resolve(arguments: &ResolveArguments) -> Result<(), Failure> {
 }
 
 /// Everything that a start reads, without starting anything.
-fn check(config: &Config) -> Result<(), String> {
+async fn check(config: &Config) -> Result<(), String> {
     let metrics = Metrics::new().map_err(|error| error.to_string())?;
-    if let Some(path) = &config.topology.path {
-        Topology::load(path, Arc::new(metrics))?;
-    }
+    Topology::load(&config.topology, None, Arc::new(metrics)).await?;
     settings::backend(&config.backend)?;
     settings::login(config, &Persona::told("8.4.6"))?;
     Ok(())

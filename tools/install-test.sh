@@ -1,10 +1,12 @@
 #!/usr/bin/env bash
-# Installs what the tests use: MariaDB's server and client programs, sysbench, HAProxy, and a JDK with
-# Maven.
+# Installs what the tests use: MariaDB's server and client programs, etcd, sysbench, HAProxy, and a
+# JDK with Maven; and what the build uses.
 set -euo pipefail
 cd "$(dirname "$0")"
 . ./install.sh
 apt_install mariadb-server mariadb-client || exit 1
+./install-build.sh
+apt_install etcd-server etcd-client || echo "etcd could not be installed" >&2
 # Without these some end-to-end tests say that they were left out.
 apt_install sysbench || echo "sysbench could not be installed" >&2
 apt_install haproxy || echo "HAProxy could not be installed" >&2

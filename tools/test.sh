@@ -77,12 +77,13 @@ fi
 tests "unit tests" cargo test --locked --lib --bins
 check "golden files" golden
 tests "documentation tests" cargo test --locked --doc
-# Integration tests of single rooms: one file each in tests/, and a folder for the engine.
+# Integration tests of single rooms: one file each in tests/, a folder for the engine and for the
+# topology, which starts etcd servers.
 integration=()
 for file in tests/*.rs; do
   [ -f "$file" ] && integration+=(--test "$(basename "$file" .rs)")
 done
-integration+=(--test engine)
+integration+=(--test engine --test topology)
 [ ${#integration[@]} -gt 0 ] && tests "integration tests" cargo test --locked --no-fail-fast "${integration[@]}"
 # The built gate over every server that SHARDGATE_TEST_MYSQLD names; it lists what could not run.
 export SHARDGATE_TEST_NOT_RUN="$logs/not-run"

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::{ByteSize, Config};
+use super::{ByteSize, Config, Topology, TopologyKind};
 
 impl Config {
     /// Adds every fault that concerns more than one key, or a range.
@@ -28,9 +28,7 @@ impl Config {
             "listen.max_allowed_packet must be between 1KiB and 1GiB",
         );
         require(listen.max_connections > 0, "listen.max_connections must be at least 1");
-        require(self.topology.path.is_some(), "topology.path is not set");
-        require(!self.topology.cell.is_empty(), "topology.cell is empty");
-        require(!self.topology.poll_interval.is_zero(), "topology.poll_interval must not be zero");
+        self.topology.check(&mut require);
         require(!self.schema.poll_interval.is_zero(), "schema.poll_interval must not be zero");
         require(
             self.users.static_file.is_some() || self.users.allow_any,
@@ -83,9 +81,75 @@ impl Config {
     }
 }
 
+impl Topology {
+    fn check(&self, require: &mut impl FnMut(bool, &str)) {
+        require(!self.cell.is_empty() && !self.cell.contains('/'), "topology.cell is not the name of a cell");
+        require(!self.poll_interval.is_zero(), "topology.poll_interval must not be zero");
+        if self.kind == TopologyKind::File {
+            return require(self.path.is_some(), "topology.path is not set");
+        }
+        let starts = |prefix| self.endpoints.iter().any(|endpoint| endpoint.starts_with(prefix));
+        let known =
+            self.endpoints.iter().all(|one| one.starts_with("http://") || one.starts_with("https://"));
+        require(!self.endpoints.is_empty(), "topology.endpoints is empty: it names the servers of etcd");
+        require(known, "topology.endpoints: each is written like \"http://10.0.0.1:2379\" (or https)");
+        require(
+            !(starts("http://") && starts("https://")),
+            "topology.endpoints: some are http and some https",
+        );
+        require(
+            !starts("https://") || self.tls_ca.is_some(),
+            "topology.endpoints: https needs topology.tls_ca to verify etcd's certificate",
+        );
+        require(
+            !starts("http://") || self.tls_ca.is_none(),
+            "topology.tls_ca: the endpoints do not use TLS (they are http)",
+        );
+        require(
+            self.tls_cert.is_some() == self.tls_key.is_some(),
+            "topology.tls_cert and topology.tls_key must be set together",
+        );
+        require(self.tls_cert.is_none() || self.tls_ca.is_some(), "topology.tls_cert needs topology.tls_ca");
+        require(self.root.starts_with('/'), "topology.root must begin with a slash");
+        let password = self.password.is_some() || self.password_file.is_some();
+        require(self.user.is_some() == password, "topology.user and topology.password must be set together");
+        require(
+            self.password.is_none() || self.password_file.is_none(),
+            "topology.password and topology.password_file exclude each other",
+        );
+        require(!self.connect_timeout.is_zero(), "topology.connect_timeout must not be zero");
+        require(!self.request_timeout.is_zero(), "topology.request_timeout must not be zero");
+        require(self.lock_ttl.as_secs() >= 2, "topology.lock_ttl must be at least 2s");
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn etcd_needs_what_etcd_needs() {
+        let faults = |text: &str| {
+            let text = format!("[users]\nallow_any = true\n[topology]\nkind = 'etcd'\n{text}");
+            Config::parse(&text).map_err(|error| error.faults)
+        };
+        assert!(faults("endpoints = ['http://127.0.0.1:2379']").is_ok());
+        assert!(faults("endpoints = ['https://a:2379', 'https://b:2379']\ntls_ca = 'ca.pem'\nuser = 'u'\npassword = 'p'").is_ok());
+        assert_eq!(faults("").unwrap_err(), ["topology.endpoints is empty: it names the servers of etcd"]);
+        assert_eq!(
+            faults("endpoints = ['10.0.0.1:2379', 'https://b']\nroot = 'vitess'\ncell = 'a/b'\nuser = 'u'\ntls_cert = 'c'")
+                .unwrap_err(),
+            [
+                "topology.cell is not the name of a cell",
+                "topology.endpoints: each is written like \"http://10.0.0.1:2379\" (or https)",
+                "topology.endpoints: https needs topology.tls_ca to verify etcd's certificate",
+                "topology.tls_cert and topology.tls_key must be set together",
+                "topology.tls_cert needs topology.tls_ca",
+                "topology.root must begin with a slash",
+                "topology.user and topology.password must be set together",
+            ]
+        );
+    }
 
     #[test]
     fn contradictions_are_told_together() {

@@ -166,11 +166,16 @@ impl Config {
                 *file = folder.join(&*file);
             }
         }
+        let password = |key: &str, file: &Path| {
+            let text = std::fs::read_to_string(file)
+                .map_err(|error| failed(vec![format!("{key}.password_file: {}: {error}", file.display())]))?;
+            Ok(super::Secret::new(text.trim_end_matches(['\r', '\n'])))
+        };
         if let Some(file) = &config.backend.password_file {
-            let text = std::fs::read_to_string(file).map_err(|error| {
-                failed(vec![format!("backend.password_file: {}: {error}", file.display())])
-            })?;
-            config.backend.password = Some(super::Secret::new(text.trim_end_matches(['\r', '\n'])));
+            config.backend.password = Some(password("backend", file)?);
+        }
+        if let Some(file) = &config.topology.password_file {
+            config.topology.password = Some(password("topology", file)?);
         }
         Ok(config)
     }
@@ -182,6 +187,10 @@ impl Config {
             &mut self.listen.tls_key,
             &mut self.listen.tls_client_ca,
             &mut self.topology.path,
+            &mut self.topology.password_file,
+            &mut self.topology.tls_ca,
+            &mut self.topology.tls_cert,
+            &mut self.topology.tls_key,
             &mut self.users.static_file,
             &mut self.backend.password_file,
             &mut self.backend.tls_ca,
@@ -296,12 +305,6 @@ mod tests {
                 "listen.max_connections: -1 is not a whole number of at most 4294967295",
             ]
         );
-    }
-
-    #[test]
-    fn what_this_version_lacks_is_refused_by_name() {
-        let found = faults("[topology]\nkind = 'etcd'\n[users]\nallow_any = true\n");
-        assert_eq!(found, ["topology.kind: \"etcd\" is not supported by this version; use \"file\""]);
     }
 
     #[test]

@@ -65,14 +65,42 @@ groups! {
 
     /// Where the list of keyspaces, shards and servers comes from.
     topology: Topology {
-        /// "file" ("etcd" is not supported by this version).
+        /// "file" or "etcd".
         kind: TopologyKind = TopologyKind::File,
         /// The topology file (TOML), for kind = "file". It is read again when it changes.
         path: Option<PathBuf> = None,
-        /// The cell (availability zone) of this gate.
-        cell: String = "zone1".into(),
         /// How often the topology file and the VSchema files are looked at for changes.
         poll_interval: Duration = Duration::from_millis(500),
+        /// The addresses of etcd, for kind = "etcd"; each like "http://10.0.0.1:2379".
+        endpoints: Vec<String> = Vec::new(),
+        /// The key below which the global records are.
+        root: String = "/vitess/global".into(),
+        /// The cell (availability zone) of this gate.
+        cell: String = "zone1".into(),
+        /// The cells whose servers are used; names of cells or of aliases, all cells if empty.
+        cells_to_watch: Vec<String> = Vec::new(),
+        /// The user at etcd, where etcd asks for one.
+        user: Option<String> = None,
+        /// Its password.
+        password: Option<Secret> = None,
+        /// A file that holds the password (a newline at its end is ignored).
+        password_file: Option<PathBuf> = None,
+        /// Authorities that etcd's certificate is checked against, PEM; needed for https.
+        tls_ca: Option<PathBuf> = None,
+        /// A certificate to show to etcd, PEM.
+        tls_cert: Option<PathBuf> = None,
+        /// The private key of tls_cert, PEM.
+        tls_key: Option<PathBuf> = None,
+        /// The name in etcd's certificate; "off" expects that of the endpoint.
+        tls_server_name: Option<String> = None,
+        /// How long dialling etcd may take.
+        connect_timeout: Duration = Duration::from_secs(5),
+        /// How long etcd may take to answer.
+        request_timeout: Duration = Duration::from_secs(15),
+        /// How long a writer waits for the lock of a keyspace or shard.
+        lock_timeout: Duration = Duration::from_secs(45),
+        /// How long a lock outlives a writer that has died.
+        lock_ttl: Duration = Duration::from_secs(30),
     }
 
     /// What the gate knows of tables: columns, types and keys, as the servers have them.
@@ -88,6 +116,8 @@ groups! {
         static_file: Option<PathBuf> = None,
         /// Whether any user with any password may log in. For development only.
         allow_any: bool = false,
+        /// Who may change the VSchema with ALTER VSCHEMA; a "%" among them stands for everybody.
+        vschema_ddl: Vec<String> = Vec::new(),
     }
 
     /// How the gate talks to the MySQL servers.
@@ -254,10 +284,6 @@ pub enum QueryLogMode {
 
 impl Word for TopologyKind {
     const WORDS: &'static [(&'static str, Self)] = &[("file", Self::File), ("etcd", Self::Etcd)];
-
-    fn refused(self) -> Option<&'static str> {
-        (self == Self::Etcd).then_some("is not supported by this version; use \"file\"")
-    }
 }
 
 impl Word for BackendTls {

@@ -29,10 +29,6 @@ pub(super) trait Setting: Sized {
 pub(super) trait Word: Copy + 'static {
     /// Every choice with its word.
     const WORDS: &'static [(&'static str, Self)];
-    /// Why a word of the list is refused by this version.
-    fn refused(self) -> Option<&'static str> {
-        None
-    }
 }
 
 /// Reads `"1h30m"`, `"5s"`, `"250ms"`, `"2d"`.
@@ -231,6 +227,18 @@ impl Setting for String {
     }
 }
 
+impl Setting for Vec<String> {
+    fn read(value: &Value) -> Result<Self, String> {
+        let text = |value: &Value| value.as_str().filter(|text| !text.is_empty()).map(ToOwned::to_owned);
+        let list = value.as_array().and_then(|all| all.iter().map(text).collect());
+        list.ok_or_else(|| format!("{value} is not a list of words like [\"a\", \"b\"]"))
+    }
+
+    fn show(&self) -> String {
+        Value::Array(self.iter().cloned().map(Value::String).collect()).to_string()
+    }
+}
+
 impl Setting for PathBuf {
     fn read(value: &Value) -> Result<Self, String> {
         match value.as_str() {
@@ -272,14 +280,11 @@ impl<T: Setting> Setting for Option<T> {
 impl<T: Word + PartialEq> Setting for T {
     fn read(value: &Value) -> Result<Self, String> {
         let text = value.as_str().unwrap_or_default();
-        let Some((word, choice)) = T::WORDS.iter().find(|(word, _)| *word == text) else {
+        let Some((_, choice)) = T::WORDS.iter().find(|(word, _)| *word == text) else {
             let words: Vec<_> = T::WORDS.iter().map(|(word, _)| format!("\"{word}\"")).collect();
             return Err(format!("{value} is not one of {}", words.join(", ")));
         };
-        match choice.refused() {
-            Some(why) => Err(format!("\"{word}\" {why}")),
-            None => Ok(*choice),
-        }
+        Ok(*choice)
     }
 
     fn show(&self) -> String {

@@ -9,6 +9,7 @@ pub mod labels;
 mod query;
 mod register;
 mod tablet;
+mod topology;
 mod twopc;
 
 use std::fmt;
@@ -18,6 +19,7 @@ use prometheus::{Histogram, IntCounter, IntGauge, Registry, TextEncoder};
 pub use guard::GaugeGuard;
 pub use query::{ApiSeries, ExecutionSeries, PlanCacheMetrics, QueryMetrics};
 pub use tablet::{BackendMetrics, TabletLabels, TabletSeries};
+pub use topology::TopologyMetrics;
 pub use twopc::TwoPcMetrics;
 
 use register::{Register, SECONDS};
@@ -33,7 +35,9 @@ pub struct Metrics {
     pub backend: BackendMetrics,
     /// Sequences.
     pub sequence: SequenceMetrics,
-    /// Topology, VSchema and configuration.
+    /// Topology and VSchema.
+    pub topology: TopologyMetrics,
+    /// The process.
     pub control: ControlMetrics,
     /// Distributed transactions.
     pub twopc: TwoPcMetrics,
@@ -81,28 +85,13 @@ pub struct SequenceMetrics {
     pub block_seconds: Histogram,
 }
 
-/// Topology, VSchema and configuration.
+/// The process.
 #[derive(Debug)]
 pub struct ControlMetrics {
-    /// Topology versions put in use.
-    pub topology_loads: IntCounter,
-    /// Topology versions refused because they do not hold together; the last good one stays.
-    pub topology_failures: IntCounter,
-    /// VSchema versions put in use. The name is an accident of Vitess's name converter that
-    /// dashboards rely on.
-    pub vschema_loads: IntCounter,
-    /// VSchema versions refused; the last good one stays.
-    pub vschema_failures: IntCounter,
     /// Schemas of keyspaces that were read from servers and put in use.
     pub schema_loads: IntCounter,
     /// Times that no shard of a keyspace told its schema; the last one read stays in use.
     pub schema_failures: IntCounter,
-    /// 1 while the last version of every file is in use, 0 while an older one has to be.
-    pub current: IntGauge,
-    /// Keyspaces served.
-    pub keyspaces: IntGauge,
-    /// Shards served.
-    pub shards: IntGauge,
     /// Lines of the query log that were dropped because the writer was behind.
     pub query_log_dropped: IntCounter,
     uptime: IntGauge,
@@ -122,9 +111,10 @@ impl Metrics {
         let query = QueryMetrics::new(&register)?;
         let backend = BackendMetrics::new(&register)?;
         let sequence = SequenceMetrics::new(&register)?;
+        let topology = TopologyMetrics::new(&register)?;
         let control = ControlMetrics::new(&register)?;
         let twopc = TwoPcMetrics::new(&register)?;
-        Ok(Self { registry, frontend, query, backend, sequence, control, twopc })
+        Ok(Self { registry, frontend, query, backend, sequence, topology, control, twopc })
     }
 
     /// Sets the uptime, in seconds; called when someone reads.
@@ -243,15 +233,7 @@ impl SequenceMetrics {
 
 impl ControlMetrics {
     fn new(register: &Register<'_>) -> prometheus::Result<Self> {
-        let vschema = register.counters("vtgate_vtgatevschema_counts", "VSchema changes", &["changes"])?;
         Ok(Self {
-            topology_loads: register.counter("shardgate_topology_loads_total", "Topologies put in use")?,
-            topology_failures: register.counter(
-                "shardgate_topology_failures_total",
-                "Topologies refused; the last good one stays",
-            )?,
-            vschema_loads: vschema.with_label_values(&["Reload"]),
-            vschema_failures: vschema.with_label_values(&["WatchError"]),
             schema_loads: register.counter(
                 "shardgate_schema_loads_total",
                 "Schemas of keyspaces read from servers and put in use",
@@ -260,9 +242,6 @@ impl ControlMetrics {
                 "shardgate_schema_failures_total",
                 "Times that a keyspace's schema could not be read",
             )?,
-            current: register.gauge("shardgate_topology_current", "1 while the newest files are in use")?,
-            keyspaces: register.gauge("shardgate_keyspaces", "Keyspaces served")?,
-            shards: register.gauge("shardgate_shards", "Shards served")?,
             query_log_dropped: register
                 .counter("shardgate_query_log_dropped_total", "Query log lines dropped")?,
             uptime: register.gauge("vtgate_uptime", "Seconds since the start")?,

@@ -9,6 +9,7 @@
 //! | `/debug/health` | `ok` or `not ok`, as VTGate says it |
 //! | `/debug/vars` | all metrics as JSON |
 //! | `/debug/vschema` | the VSchema in use |
+//! | `/debug/topology` | the shards and servers in use, how fresh that is, and what is refused |
 
 use std::fmt;
 use std::fmt::Write as _;
@@ -50,6 +51,8 @@ pub struct Admin {
     pub readiness: Ask<Readiness>,
     /// The VSchema in use.
     pub vschema: Ask<serde_json::Value>,
+    /// The topology in use.
+    pub topology: Ask<serde_json::Value>,
     /// Brings metrics up to date that are only worth computing when someone looks.
     pub refresh: Ask<()>,
 }
@@ -85,6 +88,7 @@ fn router(admin: Arc<Admin>) -> Router {
         .route("/debug/liveness", get(|| async { "" }))
         .route("/debug/vars", get(vars))
         .route("/debug/vschema", get(vschema))
+        .route("/debug/topology", get(topology))
         .with_state(admin)
 }
 
@@ -100,7 +104,15 @@ async fn landing(State(admin): State<Arc<Admin>>) -> Html<String> {
         let _ = write!(page, "<li>{}</li>", escaped(problem));
     }
     page.push_str("</ul><ul>");
-    for path in ["/metrics", "/healthz", "/readyz", "/debug/health", "/debug/vars", "/debug/vschema"] {
+    for path in [
+        "/metrics",
+        "/healthz",
+        "/readyz",
+        "/debug/health",
+        "/debug/vars",
+        "/debug/vschema",
+        "/debug/topology",
+    ] {
         let _ = write!(page, "<li><a href=\"{path}\">{path}</a></li>");
     }
     page.push_str("</ul>\n");
@@ -134,6 +146,10 @@ async fn health(State(admin): State<Arc<Admin>>) -> Response {
 
 async fn vschema(State(admin): State<Arc<Admin>>) -> Json<serde_json::Value> {
     Json((admin.vschema)())
+}
+
+async fn topology(State(admin): State<Arc<Admin>>) -> Json<serde_json::Value> {
+    Json((admin.topology)())
 }
 
 fn status(readiness: &Readiness) -> StatusCode {
@@ -187,6 +203,7 @@ mod tests {
                 Readiness { ready, problems }
             }),
             vschema: Box::new(|| serde_json::json!({"keyspaces": {}})),
+            topology: Box::new(|| serde_json::json!({"problems": []})),
             refresh: Box::new(|| ()),
         };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -214,6 +231,7 @@ mod tests {
         assert!(fetch(served.address, "/healthz").await.ends_with("ok\n"));
         assert!(fetch(served.address, "/readyz").await.ends_with(r#"{"ready":true,"problems":[]}"#));
         assert!(fetch(served.address, "/debug/vschema").await.ends_with(r#"{"keyspaces":{}}"#));
+        assert!(fetch(served.address, "/debug/topology").await.ends_with(r#"{"problems":[]}"#));
         assert!(fetch(served.address, "/debug/vars").await.contains(r#""vtgate_uptime":0"#));
         assert!(fetch(served.address, "/nothing").await.starts_with("HTTP/1.1 404"));
         served.stop.cancel();

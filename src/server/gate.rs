@@ -1,6 +1,7 @@
 //! How is a gate put together, and what does it do until it stops?
 
 use std::panic::AssertUnwindSafe;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -67,13 +68,14 @@ impl Gate {
     /// Loads the topology, makes the pools, and asks the servers for their version. A server that
     /// is away does not keep the gate from starting.
     ///
+    /// With etcd away, the topology saved in `cache` is used, if there is such a file.
+    ///
     /// # Errors
-    /// What is wrong with the files that the configuration names.
-    pub async fn new(config: Config) -> Result<Self, String> {
+    /// What is wrong with the files that the configuration names, or why there is no topology.
+    pub async fn new(config: Config, cache: Option<&Path>) -> Result<Self, String> {
         let started = Instant::now();
         let metrics = Arc::new(Metrics::new().map_err(|error| format!("metrics: {error}"))?);
-        let path = config.topology.path.as_deref().ok_or("topology.path is not set")?;
-        let topology = Topology::load(path, Arc::clone(&metrics))?;
+        let topology = Topology::load(&config.topology, cache, Arc::clone(&metrics)).await?;
         let (background, stop_background) = (TaskTracker::new(), CancellationToken::new());
         let pools = Pools::new(
             settings::backend(&config.backend)?,
@@ -141,8 +143,8 @@ impl Gate {
                 self.stop_background.clone(),
             ));
         }
-        let interval = self.config.topology.poll_interval;
-        self.background.spawn(Arc::clone(&self.topology).watch(interval, self.stop_background.clone()));
+        let settings = self.config.topology.clone();
+        self.background.spawn(Arc::clone(&self.topology).watch(settings, self.stop_background.clone()));
         let resolver = Resolver::new(Arc::clone(&self.shared.twopc));
         self.background.spawn(resolver.run(self.stop_background.clone()));
         let follow =
@@ -199,12 +201,17 @@ impl Gate {
         let (shared, topology, stages) =
             (Arc::clone(&self.shared), Arc::clone(&self.topology), self.stages.clone());
         let (counted, shown) = (Arc::clone(&self.shared), Arc::clone(&self.shared));
+        let (aged, described) = (Arc::clone(&self.topology), Arc::clone(&self.topology));
         Admin {
             metrics: Arc::clone(&self.shared.metrics),
             started: self.shared.started,
             readiness: Box::new(move || readiness(&shared, &topology, &stages)),
             vschema: Box::new(move || shown.world.load().vschema.to_json()),
-            refresh: Box::new(move || count_plans(&counted)),
+            topology: Box::new(move || described.to_json()),
+            refresh: Box::new(move || {
+                count_plans(&counted);
+                aged.count_age();
+            }),
         }
     }
 }
@@ -222,7 +229,7 @@ fn readiness(shared: &Shared, topology: &Topology, stages: &Stages) -> Readiness
     let all_down = !pools.is_empty() && problems.len() == pools.len();
     // A server has a pool with FOUND_ROWS and one without.
     problems.dedup();
-    problems.extend(topology.problem());
+    problems.extend(topology.problems());
     if stages.is_stopping() {
         problems.push("the gate is stopping".into());
     }

@@ -19,8 +19,7 @@ use crate::twopc::{Report, Resolver, TwoPc};
 /// What is wrong with the files that the configuration names.
 pub async fn resolve_once(config: &Config, age: Duration, patience: Duration) -> Result<Report, String> {
     let metrics = Arc::new(Metrics::new().map_err(|error| format!("metrics: {error}"))?);
-    let path = config.topology.path.as_deref().ok_or("topology.path is not set")?;
-    let topology = Topology::load(path, Arc::clone(&metrics))?;
+    let topology = Topology::load(&config.topology, None, Arc::clone(&metrics)).await?;
     let stop = CancellationToken::new();
     let pools = Pools::new(
         settings::backend(&config.backend)?,

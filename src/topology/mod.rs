@@ -3,8 +3,19 @@
 //! A [`Snapshot`] is immutable; a change of the topology makes a new one. A query works to its end
 //! on the snapshot that it began with.
 
+mod assemble;
+mod cache;
+mod describe;
+mod etcd;
 pub mod file;
+mod files;
+mod image;
+pub mod lock;
+pub mod path;
+mod servers;
+pub mod store;
 pub mod watch;
+pub mod wire;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -103,3 +114,6 @@ impl Shard {
         format!("{}/{}", self.keyspace, self.name)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,25 +1,25 @@
-//! Which topology and VSchema are in use right now, and how do changes of their files get there?
+//! Which topology and VSchema are in use right now, and how does a new version get there?
 //!
-//! The files are looked at every `topology.poll_interval`. A version that holds together replaces
-//! the one in use as a whole; one that does not is logged and counted, and the last good one stays.
-//! Statements keep the version that they began with.
+//! A feed (the files, or etcd) offers versions. What holds together replaces what is in use; what does
+//! not is logged once and counted, and the last good state of that keyspace stays. Statements keep the
+//! version that they began with.
 
-use std::collections::BTreeMap;
-use std::fs;
-use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
 use tokio::sync::{Notify, watch};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::Snapshot;
-use super::file::TopologyFile;
+use super::assemble::Candidate;
+use super::etcd::Etcd;
+use super::files::{Files, Look};
+use crate::config::{Topology as Settings, TopologyKind};
 use crate::metrics::Metrics;
-use crate::vschema::{KeyspaceSource, RoutingRule, Rules, Source, VSchema};
+use crate::vschema::{Source, VSchema};
 
 /// A topology and the VSchema over it, as of one moment.
 #[derive(Debug, Clone)]
@@ -30,71 +30,90 @@ pub struct Current {
     pub vschema: Arc<VSchema>,
 }
 
-/// The topology in use, kept up to date from its files.
+/// The topology in use, kept up to date from where it comes.
 #[derive(Debug)]
 pub struct Topology {
-    path: PathBuf,
     current: ArcSwap<Current>,
-    next_version: AtomicU64,
-    seen: Mutex<Seen>,
+    state: Mutex<State>,
     changes: watch::Sender<u64>,
     asked: Notify,
     metrics: Arc<Metrics>,
+    feed: Feed,
 }
 
-/// What the last look at the files found.
+/// Where versions come from.
+#[derive(Debug)]
+enum Feed {
+    Files(Mutex<Files>),
+    Etcd(Box<Etcd>),
+}
+
+/// What is known beside the version in use.
 #[derive(Debug, Default)]
-struct Seen {
-    marks: BTreeMap<PathBuf, Option<Mark>>,
-    hash: u64,
-    problem: Option<String>,
+struct State {
+    vschema_version: u64,
+    problems: BTreeSet<String>,
+    connections: BTreeMap<Arc<str>, Connection>,
 }
 
-/// What tells one state of a file from another without reading it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Mark {
-    inode: u64,
-    size: u64,
-    modified: SystemTime,
-    changed: (i64, i64),
+/// How the connection to the records of a root is.
+#[derive(Debug, Clone)]
+pub struct Connection {
+    /// When it was last known that nothing is newer than what is known here.
+    pub heard: Instant,
+    /// Why nothing is heard now.
+    pub lost: Option<String>,
 }
-
-/// Everything read from the files at one time.
-struct Loaded {
-    file: TopologyFile,
-    source: Source,
-    hash: u64,
-}
-
-/// Clocks of file systems are coarse: a file that changed so shortly ago is read again.
-const RECENT: Duration = Duration::from_secs(2);
 
 // === impl Topology ===
 
 impl Topology {
+    /// Reads the topology from where the configuration says it is. With etcd away, what was saved in
+    /// `cache` is used, if there is such a file.
+    ///
+    /// # Errors
+    /// What is wrong with the files, or why etcd gives no topology.
+    pub async fn load(
+        settings: &Settings,
+        cache: Option<&Path>,
+        metrics: Arc<Metrics>,
+    ) -> Result<Arc<Self>, String> {
+        match settings.kind {
+            TopologyKind::File => {
+                Self::from_file(settings.path.as_deref().ok_or("topology.path is not set")?, metrics)
+            }
+            TopologyKind::Etcd => {
+                let (etcd, candidate) = Etcd::load(settings, cache, &metrics).await?;
+                Ok(Self::start(Feed::Etcd(Box::new(etcd)), candidate, metrics))
+            }
+        }
+    }
+
     /// Reads the topology file and the files that it names.
     ///
     /// # Errors
     /// Every fault, one a line, with the file's name.
-    pub fn load(path: &Path, metrics: Arc<Metrics>) -> Result<Arc<Self>, String> {
-        let loaded = Loaded::read(path)?;
-        let vschema = Arc::new(VSchema::new(loaded.source, 1));
-        warn_of_errors(&vschema);
-        let seen = Seen { marks: marks(path, &loaded.file), hash: loaded.hash, problem: None };
-        let current = Current { snapshot: Arc::new(loaded.file.snapshot), vschema };
-        let (changes, _) = watch::channel(1);
-        let topology = Self {
-            path: path.to_owned(),
-            current: ArcSwap::from_pointee(current),
-            next_version: AtomicU64::new(2),
-            seen: Mutex::new(seen),
-            changes,
+    pub fn from_file(path: &Path, metrics: Arc<Metrics>) -> Result<Arc<Self>, String> {
+        let (files, candidate) = Files::load(path)?;
+        Ok(Self::start(Feed::Files(Mutex::new(files)), candidate, metrics))
+    }
+
+    fn start(feed: Feed, candidate: Candidate, metrics: Arc<Metrics>) -> Arc<Self> {
+        let nothing = Current {
+            snapshot: Arc::new(Snapshot::default()),
+            vschema: Arc::new(VSchema::new(Source::default(), 0)),
+        };
+        let topology = Arc::new(Self {
+            current: ArcSwap::from_pointee(nothing),
+            state: Mutex::default(),
+            changes: watch::channel(0).0,
             asked: Notify::new(),
             metrics,
-        };
-        topology.metrics.control.vschema_loads.inc();
-        topology.count();
-        Ok(Arc::new(topology))
+            feed,
+        });
+        topology.metrics.topology.current.set(1);
+        topology.offer(candidate);
+        topology
     }
 
     /// The version in use.
@@ -107,9 +126,15 @@ impl Topology {
         self.changes.subscribe()
     }
 
-    /// Why the newest files are not in use, when they are not.
-    pub fn problem(&self) -> Option<String> {
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner).problem.clone()
+    /// Why the newest state is not in use, one sentence each.
+    pub fn problems(&self) -> Vec<String> {
+        let state = self.state();
+        let lost = state.connections.iter().filter_map(|(root, connection)| {
+            let why = connection.lost.as_ref()?;
+            let seconds = connection.heard.elapsed().as_secs();
+            Some(format!("the topology of {root} is {seconds} s old: {why}"))
+        });
+        state.problems.iter().cloned().chain(lost).collect()
     }
 
     /// Asks the watcher to look now.
@@ -117,12 +142,15 @@ impl Topology {
         self.asked.notify_one();
     }
 
-    /// Looks at the files at every interval until `stop`.
-    pub async fn watch(self: Arc<Self>, interval: Duration, stop: CancellationToken) {
+    /// Keeps the topology up to date until `stop`; files are looked at every `poll_interval`.
+    pub async fn watch(self: Arc<Self>, settings: Settings, stop: CancellationToken) {
+        if let Feed::Etcd(etcd) = &self.feed {
+            return etcd.run(&self, stop).await;
+        }
         loop {
             tokio::select! {
                 () = stop.cancelled() => return,
-                () = tokio::time::sleep(interval) => {}
+                () = tokio::time::sleep(settings.poll_interval) => {}
                 () = self.asked.notified() => {}
             }
             let topology = Arc::clone(&self);
@@ -135,158 +163,183 @@ impl Topology {
 
     /// Looks at the files once; true when another version is in use now.
     pub fn refresh(&self) -> bool {
-        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        let quiet = seen.marks.iter().all(|(path, mark)| *mark == Mark::of(path) && !is_recent(*mark));
-        // A refused version may name files that are not there yet, and are watched by nobody.
-        if quiet && seen.problem.is_none() {
-            return false;
-        }
-        for (path, mark) in &mut seen.marks {
-            *mark = Mark::of(path);
-        }
-        match Loaded::read(&self.path) {
-            Ok(loaded) => {
-                seen.marks = marks(&self.path, &loaded.file);
-                let recovered = seen.problem.take().is_some();
-                if loaded.hash == seen.hash {
-                    if recovered {
-                        self.metrics.control.current.set(1);
-                    }
-                    return false;
-                }
-                seen.hash = loaded.hash;
-                self.replace(loaded);
-                true
-            }
-            Err(problem) => {
-                self.refuse(&mut seen, problem);
+        let Feed::Files(files) = &self.feed else { return false };
+        let mut files = files.lock().unwrap_or_else(PoisonError::into_inner);
+        match files.look() {
+            Look::Same => false,
+            Look::Changed(candidate) => self.offer(candidate),
+            Look::Refused(problem) => {
+                self.report(BTreeSet::from([problem]));
                 false
             }
         }
     }
 
-    fn replace(&self, loaded: Loaded) {
+    /// Takes a version in use, as far as it holds together; true when something has changed.
+    pub(super) fn offer(&self, candidate: Candidate) -> bool {
         let old = self.current();
-        let vschema = if *old.vschema.source() == loaded.source {
-            Arc::clone(&old.vschema)
-        } else {
-            let version = self.next_version.fetch_add(1, Ordering::Relaxed);
-            let vschema = Arc::new(VSchema::new(loaded.source, version));
-            warn_of_errors(&vschema);
-            self.metrics.control.vschema_loads.inc();
-            vschema
-        };
-        let snapshot = if *old.snapshot == loaded.file.snapshot {
-            Arc::clone(&old.snapshot)
-        } else {
-            Arc::new(loaded.file.snapshot)
-        };
-        self.current.store(Arc::new(Current { snapshot, vschema }));
-        self.count();
-        tracing::info!(path = %self.path.display(), "a new topology is in use");
-        self.changes.send_modify(|version| *version += 1);
-    }
-
-    /// Logs each problem once, not at every look.
-    fn refuse(&self, seen: &mut Seen, problem: String) {
-        if seen.problem.as_ref() != Some(&problem) {
-            tracing::error!(%problem, "the changed topology is refused; the last good one stays in use");
-            self.metrics.control.topology_failures.inc();
-            self.metrics.control.current.set(0);
-            seen.problem = Some(problem);
+        let Candidate { mut snapshot, source, mut problems } = candidate;
+        let mut source = Arc::unwrap_or_clone(source);
+        keep_to_one_shard(&old, &mut snapshot, &mut source, &mut problems);
+        let vschema = self.build(&old.vschema, source, &mut problems);
+        let snapshot = if *old.snapshot == snapshot { Arc::clone(&old.snapshot) } else { Arc::new(snapshot) };
+        let same = Arc::ptr_eq(&snapshot, &old.snapshot) && Arc::ptr_eq(&vschema, &old.vschema);
+        if !same {
+            let shards: usize = snapshot.keyspaces.values().map(|keyspace| keyspace.shards.len()).sum();
+            let metrics = &self.metrics.topology;
+            metrics.loads.inc();
+            metrics.keyspaces.set(i64::try_from(snapshot.keyspaces.len()).unwrap_or(i64::MAX));
+            metrics.shards.set(i64::try_from(shards).unwrap_or(i64::MAX));
+            self.current.store(Arc::new(Current { snapshot, vschema }));
         }
+        self.report(problems);
+        if !same {
+            tracing::info!("a new topology is in use");
+            self.changes.send_modify(|version| *version += 1);
+        }
+        !same
     }
 
-    fn count(&self) {
-        let snapshot = self.current().snapshot.clone();
-        let shards: usize = snapshot.keyspaces.values().map(|keyspace| keyspace.shards.len()).sum();
-        let control = &self.metrics.control;
-        control.topology_loads.inc();
-        control.current.set(1);
-        control.keyspaces.set(i64::try_from(snapshot.keyspaces.len()).unwrap_or(i64::MAX));
-        control.shards.set(i64::try_from(shards).unwrap_or(i64::MAX));
-    }
-}
-
-// === impl Loaded ===
-
-impl Loaded {
-    fn read(path: &Path) -> Result<Self, String> {
-        let text = read(path)?;
-        let mut contents = text.clone().into_bytes();
-        let folder = path.parent().unwrap_or(Path::new("."));
-        let in_file = |faults: super::file::TopologyFaults| {
-            let lines: Vec<_> = faults.0.iter().map(|fault| format!("{}: {fault}", path.display())).collect();
-            lines.join("\n")
-        };
-        let file = TopologyFile::parse(&text, folder).map_err(in_file)?;
-        let mut source = Source::default();
-        for (name, keyspace) in &file.snapshot.keyspaces {
-            let mut own = KeyspaceSource::default();
-            if let Some(path) = file.vschemas.get(name) {
-                let text = read(path)?;
-                own = KeyspaceSource::from_json(&text)
-                    .map_err(|error| format!("{}: {error}", path.display()))?;
-                contents.extend_from_slice(text.as_bytes());
+    /// A VSchema of the source, in which each keyspace that has an error is as it was when it had none.
+    fn build(&self, old: &Arc<VSchema>, source: Source, problems: &mut BTreeSet<String>) -> Arc<VSchema> {
+        if *old.source() == source {
+            problems.extend(errors(old));
+            return Arc::clone(old);
+        }
+        let version = self.state().vschema_version + 1;
+        let mut new = VSchema::new(source, version);
+        loop {
+            let mut source = new.source().clone();
+            let mut kept = false;
+            for (name, error) in new.keyspaces().filter_map(|one| Some((one.name(), one.error()?))) {
+                let was_good = old.keyspace(name).is_some_and(|keyspace| keyspace.error().is_none());
+                let last = old.source().keyspaces.get(&**name).filter(|_| was_good);
+                let present = source.keyspaces.get_mut(&**name);
+                if let (Some(last), Some(present)) = (last, present)
+                    && last != present
+                {
+                    let problem = format!("keyspace {name}: {error}; its last good VSchema stays in use");
+                    if !self.state().problems.contains(&problem) {
+                        self.metrics.topology.vschema_failures.inc();
+                    }
+                    problems.insert(problem);
+                    present.clone_from(last);
+                    kept = true;
+                }
             }
-            if !own.sharded && keyspace.shards.len() > 1 {
-                let count = keyspace.shards.len();
-                return Err(format!(
-                    "{}: keyspace {name} has {count} shards and is not sharded",
-                    path.display()
-                ));
+            if !kept {
+                break;
             }
-            source.keyspaces.insert(name.to_string(), own);
+            new = VSchema::new(source, version);
         }
-        if let Some(path) = &file.routing_rules {
-            let text = read(path)?;
-            let rules: Rules<RoutingRule> =
-                serde_json::from_str(&text).map_err(|error| format!("{}: {error}", path.display()))?;
-            source.routing_rules = rules;
-            contents.extend_from_slice(text.as_bytes());
+        problems.extend(errors(&new));
+        if new.source() == old.source() {
+            return Arc::clone(old);
         }
-        Ok(Self { file, source, hash: xxhash_rust::xxh64::xxh64(&contents, 0) })
+        self.state().vschema_version = version;
+        self.metrics.topology.vschema_loads.inc();
+        Arc::new(new)
+    }
+
+    /// Logs each problem once, not every time it is found.
+    fn report(&self, problems: BTreeSet<String>) {
+        let mut state = self.state();
+        for problem in problems.difference(&state.problems) {
+            tracing::error!(%problem, "a part of the topology is refused; the last good state stays in use");
+            self.metrics.topology.failures.inc();
+        }
+        for problem in state.problems.difference(&problems) {
+            tracing::info!(%problem, "this problem of the topology is solved");
+        }
+        self.metrics.topology.current.set(i64::from(problems.is_empty()));
+        state.problems = problems;
+    }
+
+    /// Notes that a root was heard of.
+    pub(super) fn heard(&self, root: &Arc<str>) {
+        let heard = Connection { heard: Instant::now(), lost: None };
+        let before = self.state().connections.insert(Arc::clone(root), heard);
+        self.metrics.topology.connected(root).set(1);
+        if before.is_some_and(|before| before.lost.is_some()) {
+            tracing::info!(%root, "the topology can be read again");
+        }
+    }
+
+    /// Notes why a root cannot be read, and since when.
+    pub(super) fn lost(&self, root: &Arc<str>, since: Instant, why: String) {
+        let mut state = self.state();
+        let connection =
+            state.connections.entry(Arc::clone(root)).or_insert(Connection { heard: since, lost: None });
+        if connection.lost.is_none() {
+            tracing::error!(%root, why, "the topology cannot be read; the last known one stays in use");
+        }
+        connection.lost = Some(why);
+        self.metrics.topology.connected(root).set(0);
+        self.metrics.topology.watch_error(root);
+    }
+
+    /// Forgets a root that does not count any more.
+    pub(super) fn forget(&self, root: &str) {
+        self.state().connections.remove(root);
+        self.metrics.topology.forget(root);
+    }
+
+    /// How the connections to etcd are, by root; none with files.
+    pub fn connections(&self) -> BTreeMap<Arc<str>, Connection> {
+        self.state().connections.clone()
+    }
+
+    /// Brings up to date what changes with time.
+    pub fn count_age(&self) {
+        for (root, connection) in &self.state().connections {
+            let age = if connection.lost.is_some() { connection.heard.elapsed().as_secs() } else { 0 };
+            self.metrics.topology.age(root).set(i64::try_from(age).unwrap_or(i64::MAX));
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-// === impl Mark ===
-
-impl Mark {
-    fn of(path: &Path) -> Option<Self> {
-        let metadata = fs::metadata(path).ok()?;
-        Some(Self {
-            inode: metadata.ino(),
-            size: metadata.len(),
-            modified: metadata.modified().ok()?,
-            changed: (metadata.ctime(), metadata.ctime_nsec()),
-        })
+/// A keyspace that is not sharded has one shard. Of one that has several, the last good state stays,
+/// or nothing is served.
+fn keep_to_one_shard(
+    old: &Current,
+    snapshot: &mut Snapshot,
+    source: &mut Source,
+    problems: &mut BTreeSet<String>,
+) {
+    let sharded =
+        |source: &Source, name: &str| source.keyspaces.get(name).is_some_and(|keyspace| keyspace.sharded);
+    let wrong: Vec<Arc<str>> = snapshot
+        .keyspaces
+        .values()
+        .filter(|keyspace| keyspace.shards.len() > 1 && !sharded(source, &keyspace.name))
+        .map(|keyspace| Arc::clone(&keyspace.name))
+        .collect();
+    for name in wrong {
+        let shards = snapshot.keyspaces.remove(&name).map_or(0, |keyspace| keyspace.shards.len());
+        problems.insert(format!("keyspace {name} has {shards} shards and is not sharded"));
+        let vschema = old.vschema.source().keyspaces.get(&*name);
+        if let (Some(keyspace), Some(vschema)) = (old.snapshot.keyspaces.get(&name), vschema) {
+            snapshot.keyspaces.insert(Arc::clone(&name), keyspace.clone());
+            source.keyspaces.insert(name.to_string(), vschema.clone());
+        }
     }
-}
-
-fn marks(path: &Path, file: &TopologyFile) -> BTreeMap<PathBuf, Option<Mark>> {
-    file.files().chain([path]).map(|path| (path.to_owned(), Mark::of(path))).collect()
-}
-
-fn is_recent(mark: Option<Mark>) -> bool {
-    // A time in the future (another machine's clock) counts as recent.
-    mark.is_some_and(|mark| mark.modified.elapsed().is_ok_and(|age| age < RECENT))
-}
-
-fn read(path: &Path) -> Result<String, String> {
-    fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))
 }
 
 /// A faulty keyspace harms no other: its statements fail, and here is why.
-fn warn_of_errors(vschema: &VSchema) {
-    for keyspace in vschema.keyspaces() {
-        if let Some(error) = keyspace.error() {
-            tracing::error!(keyspace = %keyspace.name(), error, "this keyspace's VSchema cannot be used");
-        }
-    }
+fn errors(vschema: &VSchema) -> impl Iterator<Item = String> {
+    let faulty = vschema.keyspaces().filter_map(|keyspace| Some((keyspace.name(), keyspace.error()?)));
+    faulty.map(|(name, error)| format!("keyspace {name}: its VSchema cannot be used: {error}"))
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+    use std::time::Duration;
+
     use super::*;
 
     const TOPOLOGY: &str = r#"
@@ -313,7 +366,10 @@ mod tests {
 
         fn load(&self) -> (Arc<Topology>, Arc<Metrics>) {
             let metrics = Arc::new(Metrics::new().unwrap());
-            (Topology::load(&self.0.path().join("topology.toml"), Arc::clone(&metrics)).unwrap(), metrics)
+            (
+                Topology::from_file(&self.0.path().join("topology.toml"), Arc::clone(&metrics)).unwrap(),
+                metrics,
+            )
         }
     }
 
@@ -334,7 +390,7 @@ mod tests {
         assert!(Arc::ptr_eq(&after.snapshot, &last.snapshot));
         assert_eq!((after.vschema.version(), last.vschema.version()), (1, 2));
         assert!(last.vschema.keyspace("ks").unwrap().table("u").is_some());
-        assert_eq!(metrics.control.vschema_loads.get(), 2);
+        assert_eq!(metrics.topology.vschema_loads.get(), 2);
     }
 
     #[test]
@@ -344,13 +400,13 @@ mod tests {
         files.write("vschema.json", "{");
         assert!(!topology.refresh());
         assert!(!topology.refresh());
-        assert_eq!(metrics.control.topology_failures.get(), 1);
-        assert_eq!(metrics.control.current.get(), 0);
-        assert!(topology.problem().unwrap().contains("vschema.json"));
+        assert_eq!(metrics.topology.failures.get(), 1);
+        assert_eq!(metrics.topology.current.get(), 0);
+        assert!(topology.problems()[0].contains("vschema.json"));
         assert!(topology.current().vschema.keyspace("ks").unwrap().table("t").is_some());
         files.write("vschema.json", r#"{"tables": {"t": {}}}"#);
         assert!(!topology.refresh());
-        assert_eq!((topology.problem(), metrics.control.current.get()), (None, 1));
+        assert_eq!((topology.problems().len(), metrics.topology.current.get()), (0, 1));
     }
 
     #[test]
@@ -359,10 +415,10 @@ mod tests {
         let (topology, _) = files.load();
         fs::remove_file(files.0.path().join("topology.toml")).unwrap();
         assert!(!topology.refresh());
-        assert!(topology.problem().is_some());
+        assert!(!topology.problems().is_empty());
         files.write("topology.toml", &TOPOLOGY.replace("\"a\"", "\"c\""));
         assert!(topology.refresh());
-        assert!(topology.problem().is_none());
+        assert!(topology.problems().is_empty());
     }
 
     #[test]
@@ -372,7 +428,7 @@ mod tests {
             + "[[keyspaces.ks.shards]]\nname = '80-'\nservers = [{alias = 'z-2', host = 'b', role = 'primary'}]";
         files.write("topology.toml", &two);
         let path = files.0.path().join("topology.toml");
-        let error = Topology::load(&path, Arc::new(Metrics::new().unwrap())).unwrap_err();
+        let error = Topology::from_file(&path, Arc::new(Metrics::new().unwrap())).unwrap_err();
         assert!(error.ends_with("keyspace ks has 2 shards and is not sharded"), "{error}");
     }
 
@@ -382,7 +438,8 @@ mod tests {
         let (topology, _) = files.load();
         let mut changes = topology.changes();
         let stop = CancellationToken::new();
-        let task = tokio::spawn(Arc::clone(&topology).watch(Duration::from_secs(3600), stop.clone()));
+        let settings = Settings { poll_interval: Duration::from_secs(3600), ..Settings::default() };
+        let task = tokio::spawn(Arc::clone(&topology).watch(settings, stop.clone()));
         files.write("topology.toml", &TOPOLOGY.replace("\"a\"", "\"d\""));
         topology.look_now();
         changes.changed().await.unwrap();

@@ -1,0 +1,171 @@
+//! How do changes of the topology file and of the files that it names get noticed?
+//!
+//! The files are looked at every `topology.poll_interval`. Only files that may have changed are a
+//! reason to read them again; they are then read all together.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use super::assemble::Candidate;
+use super::file::{TopologyFaults, TopologyFile};
+use crate::vschema::{KeyspaceSource, RoutingRule, Rules, Source};
+
+/// The topology file, and what the last look at it found.
+#[derive(Debug)]
+pub(super) struct Files {
+    pub(super) path: PathBuf,
+    marks: BTreeMap<PathBuf, Option<Mark>>,
+    hash: u64,
+    failed: bool,
+}
+
+/// What a look found.
+#[derive(Debug)]
+pub(super) enum Look {
+    /// The files say what they said before.
+    Same,
+    /// They say something else, or can be used again.
+    Changed(Candidate),
+    /// They do not hold together.
+    Refused(String),
+}
+
+/// What tells one state of a file from another without reading it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Mark {
+    inode: u64,
+    size: u64,
+    modified: SystemTime,
+    changed: (i64, i64),
+}
+
+/// Everything read from the files at one time.
+struct Loaded {
+    file: TopologyFile,
+    source: Source,
+    hash: u64,
+}
+
+/// Clocks of file systems are coarse: a file that changed so shortly ago is read again.
+const RECENT: Duration = Duration::from_secs(2);
+
+// === impl Files ===
+
+impl Files {
+    /// Reads the topology file and the files that it names.
+    ///
+    /// # Errors
+    /// Every fault, one a line, with the file's name.
+    pub(super) fn load(path: &Path) -> Result<(Self, Candidate), String> {
+        let loaded = Loaded::read(path)?;
+        let marks = marks(path, &loaded.file);
+        let files = Self { path: path.to_owned(), marks, hash: loaded.hash, failed: false };
+        Ok((files, loaded.candidate()))
+    }
+
+    /// Looks at the files once.
+    pub(super) fn look(&mut self) -> Look {
+        let quiet = self.marks.iter().all(|(path, mark)| *mark == Mark::of(path) && !is_recent(*mark));
+        // A refused version may name files that are not there yet, and are watched by nobody.
+        if quiet && !self.failed {
+            return Look::Same;
+        }
+        for (path, mark) in &mut self.marks {
+            *mark = Mark::of(path);
+        }
+        match Loaded::read(&self.path) {
+            Ok(loaded) => {
+                self.marks = marks(&self.path, &loaded.file);
+                if loaded.hash == self.hash && !self.failed {
+                    return Look::Same;
+                }
+                (self.hash, self.failed) = (loaded.hash, false);
+                Look::Changed(loaded.candidate())
+            }
+            Err(why) => {
+                self.failed = true;
+                Look::Refused(why)
+            }
+        }
+    }
+}
+
+// === impl Loaded ===
+
+impl Loaded {
+    fn read(path: &Path) -> Result<Self, String> {
+        let text = read(path)?;
+        let mut contents = text.clone().into_bytes();
+        let folder = path.parent().unwrap_or(Path::new("."));
+        let in_file = |faults: TopologyFaults| {
+            let lines: Vec<_> = faults.0.iter().map(|fault| format!("{}: {fault}", path.display())).collect();
+            lines.join("\n")
+        };
+        let file = TopologyFile::parse(&text, folder).map_err(in_file)?;
+        let mut source = Source::default();
+        for (name, keyspace) in &file.snapshot.keyspaces {
+            let mut own = KeyspaceSource::default();
+            if let Some(path) = file.vschemas.get(name) {
+                let text = read(path)?;
+                own = KeyspaceSource::from_json(&text)
+                    .map_err(|error| format!("{}: {error}", path.display()))?;
+                contents.extend_from_slice(text.as_bytes());
+            }
+            if !own.sharded && keyspace.shards.len() > 1 {
+                let count = keyspace.shards.len();
+                return Err(format!(
+                    "{}: keyspace {name} has {count} shards and is not sharded",
+                    path.display()
+                ));
+            }
+            source.keyspaces.insert(name.to_string(), own);
+        }
+        if let Some(path) = &file.routing_rules {
+            let text = read(path)?;
+            let rules: Rules<RoutingRule> =
+                serde_json::from_str(&text).map_err(|error| format!("{}: {error}", path.display()))?;
+            source.routing_rules = rules;
+            contents.extend_from_slice(text.as_bytes());
+        }
+        Ok(Self { file, source, hash: xxhash_rust::xxh64::xxh64(&contents, 0) })
+    }
+
+    fn candidate(self) -> Candidate {
+        Candidate {
+            snapshot: self.file.snapshot,
+            source: Arc::new(self.source),
+            problems: std::collections::BTreeSet::new(),
+        }
+    }
+}
+
+// === impl Mark ===
+
+impl Mark {
+    fn of(path: &Path) -> Option<Self> {
+        let metadata = fs::metadata(path).ok()?;
+        Some(Self {
+            inode: metadata.ino(),
+            size: metadata.len(),
+            modified: metadata.modified().ok()?,
+            changed: (metadata.ctime(), metadata.ctime_nsec()),
+        })
+    }
+}
+
+fn marks(path: &Path, file: &TopologyFile) -> BTreeMap<PathBuf, Option<Mark>> {
+    file.files().chain([path]).map(|path| (path.to_owned(), Mark::of(path))).collect()
+}
+
+fn is_recent(mark: Option<Mark>) -> bool {
+    // A time in the future (another machine's clock) counts as recent.
+    mark.is_some_and(|mark| mark.modified.elapsed().is_ok_and(|age| age < RECENT))
+}
+
+fn read(path: &Path) -> Result<String, String> {
+    fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))
+}

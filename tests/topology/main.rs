@@ -1,0 +1,35 @@
+//! Does the topology in etcd hold: through changes, bad records, and an etcd that comes and goes?
+//!
+//! Every test starts etcd servers of its own. `tools/install-test.sh` installs the program.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::large_futures,
+    reason = "a test program: a failed step ends it, and nothing here is hot"
+)]
+
+mod etcd;
+mod follow;
+mod locks;
+mod records;
+
+use std::time::{Duration, Instant};
+
+/// How long anything may take on a busy machine.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Looks every 20 ms until there is a value.
+pub(crate) fn poll<T>(patience: Duration, mut look: impl FnMut() -> Option<T>) -> Option<T> {
+    let deadline = Instant::now() + patience;
+    loop {
+        if let Some(value) = look() {
+            return Some(value);
+        }
+        if Instant::now() >= deadline {
+            return None;
+        }
+        std::thread::park_timeout(Duration::from_millis(20));
+    }
+}
