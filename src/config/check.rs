@@ -44,6 +44,7 @@ impl Config {
             "backend.password and backend.password_file exclude each other",
         );
         require(backend.pool_size > 0, "backend.pool_size must be at least 1");
+        require(self.scratch.max_queries > 0, "scratch.max_queries must be at least 1");
         require(!backend.connect_timeout.is_zero(), "backend.connect_timeout must not be zero");
         require(!backend.health_interval.is_zero(), "backend.health_interval must not be zero");
         let transaction = &self.transaction;

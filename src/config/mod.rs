@@ -175,6 +175,24 @@ groups! {
         twopc_scan_interval: Duration = Duration::from_secs(5),
     }
 
+    /// Where queries are answered over copies of their tables, when no merge of shards answers them.
+    scratch: Scratch {
+        /// Whether such queries are answered at all; they are refused (VT12001) otherwise.
+        enabled: bool = true,
+        /// The keyspace whose server holds the copies, as temporary tables in databases named
+        /// _shardgate_KEYSPACE; "off" takes the first unsharded keyspace, or where there is none
+        /// the query's own keyspace.
+        keyspace: Option<String> = None,
+        /// The shard of that keyspace; "off" takes its first.
+        shard: Option<String> = None,
+        /// Rows that one query may copy.
+        max_rows: u32 = 10_000_000,
+        /// Bytes that one query may copy.
+        max_bytes: ByteSize = ByteSize::mib(1024),
+        /// Queries that may copy at a time; the next one waits up to backend.queue_timeout.
+        max_queries: u32 = 16,
+    }
+
     /// What one query or one session may use.
     limits: Limits {
         /// Rows that one query may hold at the gate, for sorts and groups that cannot stream.

@@ -513,6 +513,22 @@ impl Catalogue {
             advice: "ROLLBACK and run the transaction again.",
         },
         Entry {
+            name: "scratch_limit",
+            id: None,
+            code: 1104,
+            state: "42000",
+            meaning: "A query over copies of its tables would copy more than it may.",
+            advice: "Add conditions on single tables, or raise scratch.max_rows and scratch.max_bytes.",
+        },
+        Entry {
+            name: "scratch_busy",
+            id: None,
+            code: 1203,
+            state: "42000",
+            meaning: "Too many queries copy tables at this time.",
+            advice: "Try again, or raise scratch.max_queries.",
+        },
+        Entry {
             name: "row_too_many_columns",
             id: None,
             code: 1815,
@@ -1229,6 +1245,30 @@ impl SqlError {
             format!(
                 "the transaction was idle for longer than {limit:?} and was rolled back; ROLLBACK to go on"
             ),
+        )
+    }
+
+    /// A query over copies of its tables would copy more than it may.
+    #[must_use]
+    pub fn scratch_limit(limit: &str) -> Self {
+        Self::catalogued(
+            None,
+            1104,
+            *b"42000",
+            Kind::Limit,
+            format!("the query would copy more than {limit} from the shards; add conditions on its tables"),
+        )
+    }
+
+    /// Too many queries copy tables at this time.
+    #[must_use]
+    pub fn scratch_busy() -> Self {
+        Self::catalogued(
+            None,
+            1203,
+            *b"42000",
+            Kind::Limit,
+            "too many queries copy tables at this time; try again".to_owned(),
         )
     }
 

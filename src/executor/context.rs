@@ -5,7 +5,7 @@ use std::sync::Arc;
 use prometheus::IntCounter;
 use tokio::time::Instant;
 
-use super::{MemoryBudget, Sequences};
+use super::{MemoryBudget, Scratch, Sequences};
 use crate::backend::{Pools, Settings};
 use crate::error::{Result, SqlError};
 use crate::key::TabletType;
@@ -58,6 +58,8 @@ pub struct ExecContext<'a> {
     pub memory: &'a MemoryBudget<'a>,
     /// The gate's sequences.
     pub sequences: &'a Sequences,
+    /// Where queries run over copies of their tables.
+    pub scratch: &'a Scratch,
     /// Counts the shard queries of this statement.
     pub routes: Option<&'a IntCounter>,
     /// The gate's metrics.

@@ -18,8 +18,10 @@ mod compared;
 mod context;
 mod control;
 mod distinct;
+mod gather;
 mod insert;
 mod limit;
+mod load;
 mod memory;
 mod merge;
 mod modify;
@@ -28,11 +30,14 @@ mod output;
 mod route;
 mod row;
 mod scatter;
+mod scratch;
 mod select;
 mod send;
 mod sequence;
+mod site;
 mod sort;
 mod stream;
+mod table_copy;
 mod truncate;
 mod warning;
 
@@ -41,7 +46,9 @@ pub(crate) use control::ControlLinks;
 pub use memory::{MemoryBudget, MemoryLimits};
 pub use output::{Forward, OkSummary, Output, Rows, SchemaName};
 pub use row::{ColumnType, RowFormat, Shape};
+pub use scratch::{Scratch, ScratchNames};
 pub use sequence::Sequences;
+pub use site::{Site, SiteContext};
 pub use stream::{BATCH_ROWS, RowBatch, RowSource, RowStream};
 pub use warning::Warning;
 
@@ -73,6 +80,7 @@ pub async fn execute<'a>(plan: &Plan, context: ExecContext<'a>) -> Result<Output
         Node::Modify(route) => context.modify(route, plan.kind).await,
         Node::Insert(insert) => context.insert(insert, plan.kind).await,
         Node::NextValues { sequence, count } => context.next_values(sequence, count).await,
+        Node::Gather(gather) => Box::pin(context.gather(gather)).await,
         Node::Show(_) | Node::Session(_) => Err(SqlError::bug("a session statement reached the executor")),
     }
 }

@@ -3,9 +3,11 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, timeout_at};
 
 use super::row::Shape;
+use super::scratch::ScratchNames;
 use super::stream::RowStream;
 use super::warning::Warning;
 use crate::backend::{Event, ResultSet, Summary};
@@ -49,6 +51,8 @@ pub struct OkSummary {
 pub struct Forward<'a> {
     held: Held<'a>,
     deadline: Option<Instant>,
+    /// The names of the copies that the query runs over, and the right to have them.
+    copies: Option<(SchemaName, OwnedSemaphorePermit)>,
 }
 
 /// A merged result.
@@ -72,13 +76,27 @@ pub struct SchemaName {
     pub physical: Arc<str>,
     /// What the client reads.
     pub keyspace: Arc<str>,
+    /// The names of a query over copies of its tables; then the two above mean nothing.
+    pub scratch: Option<Arc<ScratchNames>>,
 }
 
 // === impl Forward ===
 
 impl<'a> Forward<'a> {
     pub(super) fn new(held: Held<'a>, deadline: Option<Instant>) -> Self {
-        Self { held, deadline }
+        Self { held, deadline, copies: None }
+    }
+
+    /// The answer of a query over copies of its tables.
+    pub(super) fn over_copies(mut self, names: SchemaName, permit: OwnedSemaphorePermit) -> Self {
+        self.copies = Some((names, permit));
+        self
+    }
+
+    /// Whether the query runs over copies of its tables.
+    #[must_use]
+    pub fn is_over_copies(&self) -> bool {
+        self.copies.is_some()
     }
 
     /// The next event of the answer. Cancel safe; dropping the whole `Forward` in the middle makes
@@ -138,7 +156,10 @@ impl<'a> Forward<'a> {
     /// The physical database in definitions and error texts, and what the client reads instead.
     #[must_use]
     pub fn schema(&self) -> Option<SchemaName> {
-        SchemaName::of(self.tablet())
+        match &self.copies {
+            Some((names, _)) => Some(names.clone()),
+            None => SchemaName::of(self.tablet()),
+        }
     }
 }
 
@@ -148,25 +169,36 @@ impl SchemaName {
     /// None where the physical database has the keyspace's name.
     #[must_use]
     pub fn of(tablet: &Tablet) -> Option<Self> {
-        (tablet.schema != tablet.keyspace)
-            .then(|| Self { physical: tablet.schema.clone(), keyspace: tablet.keyspace.clone() })
+        (tablet.schema != tablet.keyspace).then(|| Self::new(tablet.schema.clone(), tablet.keyspace.clone()))
+    }
+
+    pub(super) fn new(physical: Arc<str>, keyspace: Arc<str>) -> Self {
+        Self { physical, keyspace, scratch: None }
+    }
+
+    pub(super) fn scratch(names: Arc<ScratchNames>) -> Self {
+        Self { scratch: Some(names), ..Self::new("".into(), "".into()) }
     }
 
     /// A shard's error text with the keyspace in the place of the physical database, wherever that
     /// stands as a whole name.
     #[must_use]
     pub fn in_message(&self, message: &str) -> String {
-        let is_word = |letter: char| letter.is_alphanumeric() || matches!(letter, '_' | '$');
-        let mut out = String::with_capacity(message.len());
-        let mut rest = message;
-        while let Some((before, after)) = rest.split_once(&*self.physical) {
-            let inside = before.chars().next_back().is_some_and(is_word) || after.starts_with(is_word);
-            out.push_str(before);
-            out.push_str(if inside { &self.physical } else { &self.keyspace });
-            rest = after;
+        match &self.scratch {
+            None => replace_name(message, &self.physical, &self.keyspace),
+            Some(names) => names
+                .pairs()
+                .fold(message.to_owned(), |message, (name, known)| replace_name(&message, name, known)),
         }
-        out.push_str(rest);
-        out
+    }
+
+    /// An error of a server with the names that the client knows.
+    pub(super) fn renamed(&self, error: SqlError) -> SqlError {
+        let text = self.in_message(&error.client_text());
+        if text == error.client_text() {
+            return error;
+        }
+        SqlError::from_server(error.code(), error.state(), text).caused_by(error)
     }
 
     /// The error of a shard as the client reads it.
@@ -179,6 +211,21 @@ impl SchemaName {
             _ => error,
         }
     }
+}
+
+/// Replaces a name wherever it stands as a whole.
+fn replace_name(message: &str, name: &str, known: &str) -> String {
+    let is_word = |letter: char| letter.is_alphanumeric() || matches!(letter, '_' | '$');
+    let mut out = String::with_capacity(message.len());
+    let mut rest = message;
+    while let Some((before, after)) = rest.split_once(name) {
+        let inside = before.chars().next_back().is_some_and(is_word) || after.starts_with(is_word);
+        out.push_str(before);
+        out.push_str(if inside { name } else { known });
+        rest = after;
+    }
+    out.push_str(rest);
+    out
 }
 
 // === impl OkSummary ===
@@ -224,7 +271,7 @@ mod tests {
 
     #[test]
     fn messages_name_the_keyspace() {
-        let names = SchemaName { physical: "service_40-80".into(), keyspace: "service".into() };
+        let names = SchemaName::new("service_40-80".into(), "service".into());
         let message = "Table 'service_40-80.coin' doesn't exist in my_service_40-80 or service_40-801";
         let expected = "Table 'service.coin' doesn't exist in my_service_40-80 or service_40-801";
         assert_eq!(names.in_message(message), expected);

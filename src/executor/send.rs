@@ -43,10 +43,18 @@ pub(super) struct Sender<'a> {
 }
 
 /// What one shard gets.
-struct Text {
+pub(super) struct Text {
     sql: Vec<u8>,
     /// The client's parameters stand in it as `?`.
     keeps_params: bool,
+}
+
+// === impl Text ===
+
+impl Text {
+    pub(super) fn sql(&self) -> &[u8] {
+        &self.sql
+    }
 }
 
 // === impl Statement ===
@@ -164,7 +172,7 @@ async fn own<'a>(target: &Target, connect: Connect<'_>) -> Result<Held<'a>> {
 impl Sender<'_> {
     /// Appends the statement to the connection. What can wait leaves with the first read of the
     /// answer; PREPARE is awaited where the text is new to the connection.
-    async fn send(&self, held: &mut Held<'_>, text: &Text) -> Result<()> {
+    pub(super) async fn send(&self, held: &mut Held<'_>, text: &Text) -> Result<()> {
         match self.protocol {
             Protocol::Text => held.lease().send_query(&text.sql),
             Protocol::Binary(execute) => {
@@ -180,6 +188,25 @@ impl Sender<'_> {
             }
         }
         Ok(())
+    }
+
+    /// The text of a statement that goes to one server, whatever its values.
+    pub(super) fn render_alone(&self, query: &Template, schema: &str) -> Result<Text> {
+        let keeps_params = match self.protocol {
+            Protocol::Text => false,
+            Protocol::Binary(execute) => query.is_preparable(execute.parameters.len()),
+        };
+        let shard = ShardText {
+            schema,
+            in_list: (&[], &[]),
+            rows: (&[], &[]),
+            limit: u64::MAX,
+            keep_params: keeps_params,
+            session: self.session,
+        };
+        let mut sql = Vec::with_capacity(self.bindings.text.len() + 64);
+        query.render(&self.bindings, &shard, &mut sql)?;
+        Ok(Text { sql, keeps_params })
     }
 
     fn render(&self, target: &Target, statement: Statement<'_>) -> Result<Text> {

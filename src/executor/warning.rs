@@ -22,8 +22,13 @@ impl Warning {
     /// where the server's names its own database.
     #[must_use]
     pub fn read_all(rows: &[RawRow], tablet: &Tablet) -> Vec<Self> {
-        let schema = SchemaName::of(tablet);
-        rows.iter().filter_map(|row| Self::read(&row.0, schema.as_ref())).collect()
+        Self::read_renamed(rows, SchemaName::of(tablet).as_ref())
+    }
+
+    /// As [`Self::read_all`], with the names that a message has and what the client knows instead.
+    #[must_use]
+    pub fn read_renamed(rows: &[RawRow], names: Option<&SchemaName>) -> Vec<Self> {
+        rows.iter().filter_map(|row| Self::read(&row.0, names)).collect()
     }
 
     fn read(row: &[u8], schema: Option<&SchemaName>) -> Option<Self> {
@@ -48,7 +53,7 @@ mod tests {
     #[test]
     fn messages_name_the_keyspace() {
         let row = b"\x04Note\x041051\x40Unknown table 'service_40-80.gone'";
-        let names = SchemaName { physical: "service_40-80".into(), keyspace: "service".into() };
+        let names = SchemaName::new("service_40-80".into(), "service".into());
         let message = "Unknown table 'service.gone'".to_owned();
         let expected = Warning { level: "Note", code: 1051, message };
         assert_eq!(Warning::read(&row[..], Some(&names)), None, "cut short");

@@ -35,6 +35,12 @@ pub struct QueryMetrics {
     pub bugs: IntCounter,
     /// Queries that were killed on their shard because the client went away or asked for it.
     pub killed: IntCounter,
+    /// Queries that were answered over copies of their tables.
+    pub gathers: IntCounter,
+    /// Rows that such queries copied from shards.
+    pub gathered_rows: IntCounter,
+    /// Bytes that such queries copied from shards, as text of the rows.
+    pub gathered_bytes: IntCounter,
     /// The plan cache.
     pub plan_cache: PlanCacheMetrics,
 }
@@ -133,6 +139,16 @@ impl QueryMetrics {
             )?,
             bugs: register.counter("shardgate_bugs_total", "Faults of the gate's own")?,
             killed: register.counter("shardgate_killed_queries_total", "Queries killed on their shard")?,
+            gathers: register.counter(
+                "shardgate_gathers_total",
+                "Queries that were answered over copies of their tables",
+            )?,
+            gathered_rows: register
+                .counter("shardgate_gathered_rows_total", "Rows that were copied for such queries")?,
+            gathered_bytes: register.counter(
+                "shardgate_gathered_bytes_total",
+                "Bytes of rows that were copied for such queries",
+            )?,
             plan_cache: PlanCacheMetrics::new(register)?,
         })
     }

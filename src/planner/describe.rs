@@ -5,7 +5,10 @@
 
 use std::fmt::Write as _;
 
-use super::{AggregateFunction, FROM_END, Insert, KeyColumn, Node, Plan, Route, Routing, Show, SortKey};
+use super::{
+    AggregateFunction, FROM_END, Gather, GatherSource, Insert, KeyColumn, Node, Plan, Route, Routing, Show,
+    SortKey,
+};
 use crate::key::Destination;
 use crate::sql::{Operand, Piece, Statement, Template, literal};
 
@@ -92,6 +95,24 @@ impl Page<'_> {
             }
             Node::Show(show) => self.line(depth, &format!("Show {show:?}")),
             Node::Session(command) => self.line(depth, &format!("Session {command:?}")),
+            Node::Gather(gather) => self.gather(gather, depth),
+        }
+    }
+
+    fn gather(&mut self, gather: &Gather, depth: usize) {
+        self.line(depth, &format!("Gather ({})", gather.refusal));
+        self.text_line(depth, &gather.query);
+        for table in &gather.tables {
+            let columns = if table.all_columns { "all columns" } else { "named columns" };
+            match &table.source {
+                GatherSource::Fetch(route) => {
+                    self.route(&format!("{} = {columns}", table.name), route, depth + 1);
+                }
+                GatherSource::Copy(from) => {
+                    let from = gather.tables.get(*from).map(|from| from.name.to_string());
+                    self.line(depth + 1, &format!("{} = {}", table.name, from.unwrap_or_default()));
+                }
+            }
         }
     }
 
@@ -212,6 +233,7 @@ pub(super) fn render(template: &Template, statement: &Statement<'_>) -> String {
                 rest.trim_end_matches([';', ' ', '\n']).to_owned()
             }
             Piece::Literal(index) => operand(&Operand::Literal(*index), statement),
+            Piece::TitleLiteral(index) => operand(&Operand::Literal(*index), statement).replace('`', "``"),
             Piece::Param(index) => operand(&Operand::Param(*index), statement),
             Piece::Generated(index) => operand(&Operand::Generated(*index), statement),
             Piece::Schema => "{schema}".to_owned(),

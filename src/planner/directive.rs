@@ -4,30 +4,15 @@
 //! `name=value`; names are the same in any case (`sqlparser/comments.go`). There the comment is part of
 //! the plan cache's key.
 
-use crate::sql::Statement;
-
-/// How a comment with directives begins.
-const OPENING: &[u8] = b"/*vt+";
+use crate::sql::{Statement, directive_in};
 
 /// Whether the statement may go to all shards although `limits.no_scatter` is on.
 #[must_use]
 pub fn allows_scatter(statement: &Statement<'_>) -> bool {
-    value(statement, "ALLOW_SCATTER").is_some_and(|value| !matches!(value, b"0" | b"false" | b"FALSE"))
-}
-
-/// The value of a directive; empty for a name alone.
-fn value<'a>(statement: &Statement<'a>, name: &str) -> Option<&'a [u8]> {
-    let [first, second, ..] = statement.tokens else { return None };
-    let between = statement.text.get(first.end as usize..second.start as usize)?;
-    let begin = between.windows(OPENING.len()).position(|bytes| bytes == OPENING)? + OPENING.len();
-    let comment = between.get(begin..)?;
-    let end = comment.windows(2).position(|bytes| bytes == b"*/")?;
-    let words = comment.get(..end)?.split(u8::is_ascii_whitespace);
-    words.into_iter().find_map(|word| {
-        let mut parts = word.splitn(2, |&byte| byte == b'=');
-        let known = parts.next().is_some_and(|word| word.eq_ignore_ascii_case(name.as_bytes()));
-        known.then(|| parts.next().unwrap_or_default())
-    })
+    let [first, second, ..] = statement.tokens else { return false };
+    let between = statement.text.get(first.end as usize..second.start as usize);
+    let value = between.and_then(|comments| directive_in(comments, "ALLOW_SCATTER"));
+    value.is_some_and(|value| !matches!(value.as_str(), "0" | "false"))
 }
 
 #[cfg(test)]

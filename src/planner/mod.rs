@@ -14,21 +14,26 @@ mod ddl;
 mod describe;
 mod directive;
 mod facts;
+mod gather;
 mod insert;
 mod insert_parts;
 mod modify;
 mod other;
 mod plan;
 mod predicate;
+mod pushdown;
 mod qualifiers;
 mod query;
+mod references;
 mod routing;
+mod scanner;
 mod scatter;
 mod scope;
 mod session_values;
 mod set;
 mod show;
 mod system;
+mod table_list;
 mod transaction;
 mod vitess;
 mod walk;
@@ -90,6 +95,15 @@ pub fn prepare_plan(statement: &Statement<'_>, context: &PlanContext<'_>) -> Res
         return Err(SqlError::not_preparable());
     }
     plan(statement, context)
+}
+
+/// Plans a query that was refused in the course of its execution: over copies of its tables.
+///
+/// # Errors
+/// The refusal, where copies do not help either.
+pub fn gather_plan(statement: &Statement<'_>, context: &PlanContext<'_>, refused: SqlError) -> Result<Plan> {
+    let kind = classify(statement.text, statement.tokens);
+    gather::plan(&Planner::new(*statement, context), kind, refused)
 }
 
 fn plan_here(statement: &Statement<'_>, context: &PlanContext<'_>) -> Result<Plan> {

@@ -325,7 +325,7 @@ fn is_derived(analysis: &Analysis, index: usize, root: usize) -> bool {
 }
 
 /// The best routing by one use, with its cost: how many shards, then the vindex's own cost.
-fn options(
+pub(super) fn options(
     planner: &Planner<'_>,
     analysis: &Analysis,
     index: usize,

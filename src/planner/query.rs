@@ -1,7 +1,7 @@
 //! How is a SELECT answered?
 //!
 //! By one shard with the client's own text wherever that is right; by merging what several shards
-//! send where that is known to be exact; otherwise it is refused.
+//! send where that is known to be exact; otherwise by one server over copies of the tables.
 
 use std::sync::Arc;
 
@@ -12,7 +12,8 @@ use super::context::Planner;
 use super::predicate::{self, Shards, Verdict};
 use super::scope::Analysis;
 use super::{
-    Node, Plan, Routing, SequenceRef, StatementKind, insert, qualifiers, scatter, session_values, system,
+    Node, Plan, Routing, SequenceRef, StatementKind, gather, insert, qualifiers, scatter, session_values,
+    system,
 };
 use crate::error::{Result, SqlError};
 use crate::key::Destination;
@@ -34,6 +35,16 @@ pub(super) fn plan(planner: &Planner<'_>, kind: StatementKind) -> Result<Plan> {
         let node = Node::Route(planner.route(Some(keyspace), Routing::Unsharded, &edits));
         return Ok(planner.unread(kind, node));
     }
+    match merged(planner, kind, edits) {
+        Err(refused) if refused.id() == Some("VT12001") || refused.code() == 1064 => {
+            gather::plan(planner, kind, refused)
+        }
+        planned => planned,
+    }
+}
+
+/// By one shard, or by merging what several send.
+fn merged(planner: &Planner<'_>, kind: StatementKind, edits: Edits) -> Result<Plan> {
     if planner.statement.is_word(0, "table") {
         return Err(SqlError::unsupported("TABLE on sharded keyspace"));
     }

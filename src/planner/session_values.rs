@@ -6,7 +6,7 @@
 //! alias, the item gets its own text as the alias, so that the column keeps its name.
 
 use super::context::Planner;
-use crate::sql::{Edits, Piece, Token, TokenKind, literal};
+use crate::sql::{Edits, Piece, Statement, Token, TokenKind};
 
 /// The system variables that the gate answers itself (session scope), lower case. What is not here
 /// is answered by a server on a connection with the session's settings.
@@ -169,23 +169,40 @@ impl SelectList {
         let Some(item) = self.item.filter(|_| self.replaced).and_then(|start| tokens.get(start..end)) else {
             return;
         };
-        let text = planner.statement.text;
-        let item = skip_modifiers(text, item);
-        let (Some(first), Some(last)) = (item.first(), item.last()) else { return };
-        if has_alias(text, item) {
-            return;
-        }
-        let name = String::from_utf8_lossy(&text[first.start as usize..last.end as usize]).into_owned();
-        if name.chars().count() > 255 {
-            return;
-        }
-        let mut alias = b" AS ".to_vec();
-        literal::write_identifier(&name, &mut alias);
-        edits.replace(last.end..last.end, vec![Piece::Text(alias.into())]);
+        give_alias(&planner.statement, skip_modifiers(planner.statement.text, item), edits);
     }
 }
 
-fn skip_modifiers<'t>(text: &[u8], mut item: &'t [Token]) -> &'t [Token] {
+/// Gives an item of a select list its own text as an alias, where it has none.
+pub(super) fn give_alias(statement: &Statement<'_>, item: &[Token], edits: &mut Edits) {
+    let text = statement.text;
+    let (Some(first), Some(last)) = (item.first(), item.last()) else { return };
+    if has_alias(text, item) {
+        return;
+    }
+    let name = String::from_utf8_lossy(&text[first.start as usize..last.end as usize]);
+    if name.chars().count() > 255 {
+        return;
+    }
+    // The plan serves statements with other literals, too.
+    let mut alias = vec![Piece::text(" AS `")];
+    let mut at = first.start;
+    let part = |from: u32, to: u32| {
+        Piece::text(&String::from_utf8_lossy(&text[from as usize..to as usize]).replace('`', "``"))
+    };
+    for token in item {
+        if let Some(index) = statement.literal_at(token.start) {
+            alias.push(part(at, token.start));
+            alias.push(Piece::TitleLiteral(index));
+            at = token.end;
+        }
+    }
+    alias.push(part(at, last.end));
+    alias.push(Piece::text("`"));
+    edits.replace(last.end..last.end, alias);
+}
+
+pub(super) fn skip_modifiers<'t>(text: &[u8], mut item: &'t [Token]) -> &'t [Token] {
     while let Some((first, rest)) = item.split_first() {
         let modifier = [
             "distinct",

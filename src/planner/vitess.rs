@@ -6,7 +6,10 @@
 use serde_json::{Map, Value as Json, json};
 
 use super::describe::{destination_text, function, group_by, operand, render, sort_keys};
-use super::{Insert, Node, Plan, PlanContext, Route, Routing, Show, StatementKind, plan};
+use super::{
+    Gather, GatherSource, GatherTable, Insert, Node, Plan, PlanContext, Route, Routing, Show, StatementKind,
+    plan,
+};
 use crate::sql::{LexOptions, Normalizer, Operand, Statement, TokenKind};
 use crate::vschema::VSchema;
 
@@ -163,6 +166,7 @@ impl Writer<'_> {
                 json.insert("Variant".into(), format!("{show:?}").into());
                 json.into()
             }
+            Node::Gather(gather) => self.gather(gather),
             Node::Session(super::SessionCommand::Use(target)) => {
                 let mut json = operator("UpdateTarget");
                 json.insert("target".into(), target.as_str().into());
@@ -180,6 +184,33 @@ impl Writer<'_> {
                 json.into()
             }
         }
+    }
+
+    /// Vitess has no such operator: the fetches, and the query over what they brought.
+    fn gather(&self, gather: &Gather) -> Json {
+        let mut json = operator("Gather");
+        json.insert("Variant".into(), "TemporaryTables".into());
+        json.insert("Reason".into(), gather.refusal.to_string().into());
+        json.insert("Query".into(), render(&gather.query, self.statement).into());
+        let input = |table: &GatherTable| {
+            let mut json = match &table.source {
+                GatherSource::Fetch(route) => match self.route("Route", route) {
+                    Json::Object(json) => json,
+                    _ => Map::new(),
+                },
+                GatherSource::Copy(from) => {
+                    let mut json = operator("Copy");
+                    put(&mut json, "From", gather.tables.get(*from).map(|from| from.name.to_string()));
+                    json
+                }
+            };
+            json.insert("InputName".into(), table.name.to_string().into());
+            json.insert("Table".into(), table.table.to_string().into());
+            json.insert("Columns".into(), if table.all_columns { "all" } else { "named" }.into());
+            Json::Object(json)
+        };
+        json.insert("Inputs".into(), gather.tables.iter().map(input).collect::<Vec<_>>().into());
+        json.into()
     }
 
     /// Statements that Vitess sends past its planner.

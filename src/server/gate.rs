@@ -21,7 +21,7 @@ use super::sockets::Sockets;
 use crate::backend::Pools;
 use crate::config::Config;
 use crate::error::SqlError;
-use crate::executor::{MemoryLimits, Sequences};
+use crate::executor::{MemoryLimits, Scratch, Sequences};
 use crate::frontend::{self, ClientStream, Closed};
 use crate::metrics::Metrics;
 use crate::schema::Tracker;
@@ -109,6 +109,7 @@ impl Gate {
             world: Worlds::new(Arc::clone(&current.snapshot), &current.vschema, &schema),
             schema,
             sequences: Sequences::new(&config.backend, Arc::clone(&metrics), background.clone()),
+            scratch: Scratch::new(&config.scratch, &config.backend),
             pools,
             twopc,
             plans: PlanCache::new(config.limits.plan_cache.0),

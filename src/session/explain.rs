@@ -10,12 +10,13 @@ use super::prepared::Metadata;
 use super::query::Request;
 use super::{Session, World};
 use crate::error::{Result, SqlError};
-use crate::executor::{RowFormat, SchemaName};
-use crate::planner::{Aggregate, Insert, Node, Plan, Route, Show};
+use crate::executor::{RowFormat, SchemaName, Site, SiteContext};
+use crate::planner::{Aggregate, Gather, Insert, Node, Plan, Route, Show};
 use crate::protocol::column::{Column, ColumnFlags, ColumnType, Columns};
 use crate::sql::{Bindings, ShardText};
 use crate::topology::Tablet;
 use crate::value::Value;
+use tokio::time::Instant;
 
 use super::set::any_tablet;
 
@@ -44,6 +45,7 @@ pub(super) async fn metadata(
             Ok(Metadata { parameters: unknown(), columns })
         }
         Node::Session(_) => Ok(Metadata { parameters: unknown(), columns: Columns::default() }),
+        Node::Gather(gather) => gather_metadata(session, gather, plan, text, world).await,
         Node::Insert(insert) => insert_metadata(session, insert, plan, text, world).await,
         node => {
             let (route, columns) = leaf(node);
@@ -68,7 +70,9 @@ fn leaf(node: &Node) -> (Option<&Route>, Option<usize>) {
         | Node::Sort { input, .. }
         | Node::Distinct { input, .. }
         | Node::Aggregate(Aggregate { input, .. }) => leaf(input),
-        Node::Insert(_) | Node::NextValues { .. } | Node::Show(_) | Node::Session(_) => (None, None),
+        Node::Insert(_) | Node::NextValues { .. } | Node::Show(_) | Node::Session(_) | Node::Gather(_) => {
+            (None, None)
+        }
     }
 }
 
@@ -102,6 +106,44 @@ async fn route_metadata(
         metadata.parameters = parameters_of_unknown_type(params);
     }
     Ok(metadata)
+}
+
+/// The server that gathers says it, over empty copies of the tables.
+async fn gather_metadata(
+    session: &Session,
+    gather: &Gather,
+    plan: &Plan,
+    text: &bytes::Bytes,
+    world: &World,
+) -> Result<Metadata> {
+    let params = usize::from(plan.params);
+    let nulls = vec![Value::Null; params];
+    let context = SiteContext {
+        scratch: &session.shared.scratch,
+        topology: &world.topology,
+        pools: &session.shared.pools,
+        settings: &session.settings,
+        found_rows: session.found_rows,
+        deadline: session.shared.limits.query_timeout.map(|timeout| Instant::now() + timeout),
+    };
+    let bindings = bindings(session, text, &nulls);
+    session.shared.scratch.check(gather, &bindings)?;
+    let mut site = Site::open(context, gather).await?;
+    let keep = gather.query.is_preparable(params);
+    let shard = ShardText {
+        schema: site.database(),
+        in_list: (&[], &[]),
+        rows: (&[], &[]),
+        limit: u64::MAX,
+        keep_params: keep,
+        session: &session.state,
+    };
+    let mut statement = Vec::new();
+    gather.query.render(&bindings, &shard, &mut statement)?;
+    let prepared = site.prepare(&statement, gather).await?;
+    let columns = super::reply::rename_definitions(prepared.columns.run(), &site.schema())?;
+    let parameters = if keep { prepared.parameters.clone() } else { parameters_of_unknown_type(params) };
+    Ok(Metadata { parameters, columns: Columns::new(columns.freeze())? })
 }
 
 /// An INSERT is checked by its first row: the table and the columns must exist.

@@ -43,7 +43,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::backend::{Pools, Settings};
 use crate::config::TransactionMode;
-use crate::executor::{MemoryLimits, Sequences};
+use crate::executor::{MemoryLimits, Scratch, Sequences};
 use crate::frontend::{self, ClientConnection, ClientStream, Closed, Login, LoginSettings};
 use crate::metrics::Metrics;
 use crate::protocol::capability::{Capabilities, Status};
@@ -71,6 +71,8 @@ pub struct Shared {
     pub sequences: Sequences,
     /// Distributed transactions.
     pub twopc: Arc<TwoPc>,
+    /// Where queries run over copies of their tables.
+    pub scratch: Scratch,
     /// Plans.
     pub plans: PlanCache,
     /// The sessions themselves.

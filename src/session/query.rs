@@ -15,6 +15,7 @@ use super::interrupt::{Interruption, interruptible_behind};
 use super::plan_cache::Planned;
 use super::query_log;
 use super::reply::{self, Answered};
+use super::state::Warning;
 use super::target::Target;
 use super::{Session, Shared, World};
 use crate::error::{Result, SqlError};
@@ -45,6 +46,14 @@ pub(super) struct Request {
 pub(super) struct Parameters<'a> {
     pub(super) execute: &'a Execute<'a>,
     pub(super) values: &'a [Value],
+}
+
+/// How far the execution of a plan came.
+enum Attempt {
+    /// The client has the answer, or a part of it and then the error.
+    Answered(Result<Answered>),
+    /// The client has nothing yet.
+    NotBegun(SqlError),
 }
 
 /// The metrics of a session, resolved for its target.
@@ -308,6 +317,35 @@ impl Session {
         world: &World,
         status: crate::protocol::capability::Status,
     ) -> Result<Result<Answered>, reply::Stop> {
+        let error = match self.attempt(plan, request, parameters, world, status).await? {
+            Attempt::Answered(answered) => return Ok(answered.map(|answered| noted(answered, plan))),
+            Attempt::NotBegun(error) => error,
+        };
+        // The types of what a shard sends may be more than a merge can do.
+        if error.id() != Some("VT12001") || matches!(plan.node, Node::Gather(_)) {
+            return Ok(Err(error));
+        }
+        self.read(&request.text, parameters.is_none());
+        let statement = self.normalizer.statement(&request.text);
+        let context = plan_context(&self.scope.target, world);
+        let plan = match planner::gather_plan(&statement, &context, error) {
+            Ok(plan) => plan,
+            Err(error) => return Ok(Err(error)),
+        };
+        match Box::pin(self.attempt(&plan, request, parameters, world, status)).await? {
+            Attempt::Answered(answered) => Ok(answered.map(|answered| noted(answered, &plan))),
+            Attempt::NotBegun(error) => Ok(Err(error)),
+        }
+    }
+
+    async fn attempt(
+        &mut self,
+        plan: &Plan,
+        request: &Request,
+        parameters: Option<Parameters<'_>>,
+        world: &World,
+        status: crate::protocol::capability::Status,
+    ) -> Result<Attempt, reply::Stop> {
         let entry = self.registration.entry();
         let limits = &self.shared.limits;
         let shield = self.transactions.shield();
@@ -339,22 +377,26 @@ impl Session {
             deadline: limits.query_timeout.map(|timeout| Instant::now() + timeout),
             memory: &memory,
             sequences: &self.shared.sequences,
+            scratch: &self.shared.scratch,
             metrics: &self.shared.metrics,
         };
         let work = std::pin::pin!(executor::execute(plan, context));
         let executed = interruptible_behind(&shield, &mut self.client, entry, work).await;
         let output = match executed.map_err(reply::Stop::Interrupted)? {
             Ok(output) => output,
-            Err(error) => return Ok(Err(error)),
+            Err(error) => return Ok(Attempt::NotBegun(error)),
         };
-        if !self.cursor_wanted {
-            return reply::send(&mut self.client, entry, output, status, request.more).await;
-        }
-        let opened = cursor::open(&mut self.client, entry, output, status, limits.query_memory.bytes).await?;
-        Ok(opened.map(|(answered, cursor)| {
-            self.opened_cursor = cursor;
-            answered
-        }))
+        let answered = if self.cursor_wanted {
+            let opened =
+                cursor::open(&mut self.client, entry, output, status, limits.query_memory.bytes).await?;
+            opened.map(|(answered, cursor)| {
+                self.opened_cursor = cursor;
+                answered
+            })
+        } else {
+            reply::send(&mut self.client, entry, output, status, request.more).await?
+        };
+        Ok(Attempt::Answered(answered))
     }
 
     /// Keeps what a statement tells the session.
@@ -396,6 +438,20 @@ impl Session {
     pub(super) fn world(shared: &Shared) -> Guard<Arc<World>> {
         shared.world.load()
     }
+}
+
+/// With the note that says how a query was answered that no merge of shards answers.
+fn noted(mut answered: Answered, plan: &Plan) -> Answered {
+    let Node::Gather(gather) = &plan.node else { return answered };
+    let count = gather.tables.len();
+    let message = format!(
+        "answered by one server over copies of {count} table{} (GATHER): {}",
+        if count == 1 { "" } else { "s" },
+        gather.refusal
+    );
+    // ER_YES, under which EXPLAIN tells what became of a statement.
+    answered.warnings.push(Warning { level: "Note", code: 1003, message });
+    answered
 }
 
 /// Where a session's statements are planned.

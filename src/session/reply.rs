@@ -14,7 +14,7 @@ use crate::executor::{Forward, Output, Rows, SchemaName};
 use crate::frontend::{ClientConnection, Closed, Definitions};
 use crate::protocol::ProtocolError;
 use crate::protocol::capability::Status;
-use crate::protocol::column::rewrite_schema;
+use crate::protocol::column::{Column, rewrite_schema};
 use crate::protocol::packet::{HEADER_LEN, Header, PacketWriter};
 use crate::protocol::response::{EofPacket, ErrPacket, OkPacket};
 
@@ -210,8 +210,18 @@ pub(super) fn rename_definitions(run: &[u8], schema: &SchemaName) -> Result<Byte
         let payload = rest.get(HEADER_LEN..end).ok_or(ProtocolError::Malformed("definitions"))?;
         let mut payload_renamed = Ok(());
         writer.write_with(&mut renamed, |out| {
-            payload_renamed =
-                rewrite_schema(out, payload, schema.physical.as_bytes(), schema.keyspace.as_bytes());
+            payload_renamed = match &schema.scratch {
+                None => rewrite_schema(out, payload, schema.physical.as_bytes(), schema.keyspace.as_bytes()),
+                Some(names) => Column::decode(payload).map(|column| {
+                    Column {
+                        schema: names.database(column.schema),
+                        table: names.table(column.table),
+                        org_table: names.table(column.org_table),
+                        ..column
+                    }
+                    .encode(out);
+                }),
+            };
         });
         payload_renamed?;
         rest = &rest[end..];
@@ -224,6 +234,10 @@ pub(super) fn rename(error: &ErrPacket<'_>, schema: Option<&SchemaName>) -> SqlE
     let Some(schema) = schema else {
         return error.to_error();
     };
+    if schema.scratch.is_some() {
+        let message = schema.in_message(&String::from_utf8_lossy(error.message));
+        return ErrPacket { message: message.as_bytes(), ..*error }.to_error();
+    }
     let physical = schema.physical.as_bytes();
     let mut message = BytesMut::with_capacity(error.message.len());
     let mut rest = error.message;
@@ -240,7 +254,7 @@ pub(super) fn rename(error: &ErrPacket<'_>, schema: Option<&SchemaName>) -> SqlE
 /// not the answer.
 async fn warnings(forward: &mut Forward<'_>) -> Vec<Warning> {
     match forward.collect(b"SHOW WARNINGS", WARNINGS_SIZE).await {
-        Ok(result) => Warning::read_all(&result.rows, forward.tablet()),
+        Ok(result) => Warning::read_renamed(&result.rows, forward.schema().as_ref()),
         Err(error) => {
             tracing::debug!(%error, "the warnings of a shard could not be read");
             Vec::new()

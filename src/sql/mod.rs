@@ -6,6 +6,7 @@
 //! statement's own text (hints, comments, spelling) and only cut at known places ([`Edits`]).
 
 mod classify;
+mod directive;
 mod lex;
 pub mod literal;
 mod normalize;
@@ -16,10 +17,11 @@ mod template;
 mod token;
 
 pub use classify::{StatementKind, classify, refuses_prepare};
+pub use directive::{directive, directive_in};
 pub use lex::{LexOptions, Lexer};
 pub use normalize::{Normalizer, Statement, is_system_schema};
 pub use operand::{Bindings, Literal, LiteralKind, Operand};
-pub use parse::{parse, syntax_error};
+pub use parse::{parse, parse_expression, syntax_error};
 pub use split::split;
 pub use template::{Edits, Piece, PieceList, SessionValues, ShardText, Template};
 pub use token::{Token, TokenKind};

@@ -38,6 +38,22 @@ pub fn parse(statement: &Statement<'_>) -> Result<ast::Statement> {
     Ok(parsed)
 }
 
+/// Parses the tokens of one expression.
+///
+/// # Errors
+/// 1064, also where something follows the expression.
+pub fn parse_expression(statement: &Statement<'_>) -> Result<ast::Expr> {
+    let dialect = MySqlDialect {};
+    let mut parser =
+        Parser::new(&dialect).with_recursion_limit(NESTING).with_tokens_with_locations(convert(statement));
+    let parsed = parser.parse_expr().map_err(|error| convert_error(statement, &parser, &error))?;
+    let next = parser.peek_token_ref();
+    if next.token != out::Token::EOF {
+        return Err(syntax_error(statement, next.span.start.column));
+    }
+    Ok(parsed)
+}
+
 /// 1064 near the text that begins at the byte offset.
 #[must_use]
 pub fn syntax_error(statement: &Statement<'_>, at: u64) -> SqlError {

@@ -25,6 +25,8 @@ pub enum Piece {
     Trailing,
     /// The n-th normalised literal, as the client wrote it.
     Literal(u32),
+    /// The n-th normalised literal as a part of a quoted identifier: titles of columns.
+    TitleLiteral(u32),
     /// The n-th `?`. Stays a `?` where the shard's statement is prepared; else the value, quoted.
     Param(u32),
     /// The n-th generated sequence value.
@@ -102,7 +104,7 @@ pub struct ShardText<'a> {
 }
 
 /// Collects the places at which a text is cut.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Edits {
     replaced: Vec<(Range<u32>, Vec<Piece>)>,
 }
@@ -187,6 +189,16 @@ impl Piece {
             }
             Self::Trailing => trailing(bindings, out),
             Self::Literal(index) => render_operand(&Operand::Literal(*index), bindings, out)?,
+            Self::TitleLiteral(index) => {
+                let literal = bindings.literals.get(*index as usize);
+                let text = literal.map(|literal| literal.text(bindings.text)).unwrap_or_default();
+                for &byte in text {
+                    out.push(byte);
+                    if byte == b'`' {
+                        out.push(byte);
+                    }
+                }
+            }
             Self::Param(_) if shard.keep_params => out.push(b'?'),
             Self::Param(index) => render_operand(&Operand::Param(*index), bindings, out)?,
             Self::Generated(index) => render_operand(&Operand::Generated(*index), bindings, out)?,
@@ -285,6 +297,12 @@ impl Edits {
         self.replaced.push((range, pieces));
     }
 
+    /// Whether a range inside this one was named.
+    #[must_use]
+    pub fn touches(&self, range: &Range<u32>) -> bool {
+        self.replaced.iter().any(|(own, _)| own.start >= range.start && own.end <= range.end)
+    }
+
     /// Whether any range was named.
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -369,6 +387,13 @@ impl PieceList {
         }
         self.flush();
         self.pieces.push(piece);
+    }
+
+    /// The pieces.
+    #[must_use]
+    pub fn into_pieces(mut self) -> Vec<Piece> {
+        self.flush();
+        self.pieces
     }
 
     /// The template.

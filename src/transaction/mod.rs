@@ -207,6 +207,12 @@ impl ShardTransactions {
         self.state = State::Open { implicit: true };
     }
 
+    /// Begins a transaction around the reads of one statement.
+    pub fn begin_around(&mut self, characteristics: Characteristics) {
+        self.characteristics = characteristics;
+        self.state = State::Open { implicit: true };
+    }
+
     /// With `autocommit = 0` the first statement that reaches a shard begins a transaction.
     pub fn begin_if_wanted(&mut self) {
         if self.state == State::Idle && !self.autocommit {

@@ -5,11 +5,11 @@ use std::sync::{Arc, Mutex};
 use bytes::Bytes;
 use mysql_async::prelude::Queryable as _;
 use shardgate::backend::{BackendConfig, Event, Pools, Settings};
-use shardgate::config::{Backend, Secret, TransactionMode};
+use shardgate::config::{self, Backend, Secret, TransactionMode};
 use shardgate::error::{Result, SqlError};
 use shardgate::executor::{
-    ExecContext, MemoryBudget, MemoryLimits, OkSummary, Output, Protocol, RowFormat, Sequences, Shape,
-    execute,
+    ExecContext, MemoryBudget, MemoryLimits, OkSummary, Output, Protocol, RowFormat, Scratch, Sequences,
+    Shape, execute,
 };
 use shardgate::key::{KeyRange, TabletType};
 use shardgate::metrics::Metrics;
@@ -48,6 +48,7 @@ pub(crate) struct Answer {
 pub(crate) struct Gate {
     pub(crate) pools: Arc<Pools>,
     pub(crate) sequences: Sequences,
+    scratch: Scratch,
     pub(crate) topology: Snapshot,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) settings: Mutex<Arc<Settings>>,
@@ -128,7 +129,8 @@ impl Gate {
                 .into(),
         };
         let settings = Mutex::new(pools.settings().baseline());
-        Self { pools, sequences, topology, metrics, settings, root }
+        let scratch = Scratch::new(&config::Scratch::default(), &login);
+        Self { pools, sequences, scratch, topology, metrics, settings, root }
     }
 
     /// A connection past the gate.
@@ -183,6 +185,7 @@ impl Gate {
             deadline: None,
             memory: &memory,
             sequences: &self.sequences,
+            scratch: &self.scratch,
             metrics: &self.metrics,
         };
         let answer = match execute(plan, context).await {

@@ -9,6 +9,9 @@ pub const TESTS: &[Test] = &[
     Test::shared("statements/scatter", |bed| {
         cases(bed, "scatter.cases", include_str!("../cases/scatter.cases"))
     }),
+    Test::shared("statements/gather", |bed| {
+        cases(bed, "gather.cases", include_str!("../cases/gather.cases"))
+    }),
     Test::shared("statements/write", |bed| cases(bed, "write.cases", include_str!("../cases/write.cases"))),
     Test::shared("statements/transaction", |bed| {
         cases(bed, "transaction.cases", include_str!("../cases/transaction.cases"))
