@@ -44,6 +44,7 @@
 //! | which shard gets a statement | `planner/predicate.rs` (which condition decides), `executor/route.rs` (which shards hold it) |
 //! | an error's code, SQLSTATE, text, advice | `error/code.rs` |
 //! | ORDER BY, GROUP BY, DISTINCT, LIMIT over shards | `planner/scatter.rs`, `planner/aggregate.rs`; `executor/{merge,sort,aggregate,distinct,limit}.rs` |
+//! | a query over copies of its tables | `planner/gather.rs` (and `scanner.rs`, `pushdown.rs`); `executor/gather.rs`, `site.rs`, `table_copy.rs`, `load.rs` |
 //! | how two values are compared | `executor/compare.rs`: by the weight strings that the shards compute |
 //! | generated ids | `executor/insert.rs`, `executor/sequence.rs` |
 //! | COMMIT over shards, warning 301 | `transaction/commit.rs` |

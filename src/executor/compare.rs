@@ -354,7 +354,7 @@ fn time_from_binary(bytes: &[u8]) -> Option<i64> {
         Some(bytes) => i64::from(u32::from_le_bytes(*bytes)),
         None => 0,
     };
-    let total = total * 1_000_000 + micros;
+    let total = total.checked_mul(1_000_000)?.checked_add(micros)?;
     Some(if sign == 0 { total } else { -total })
 }
 

@@ -141,7 +141,9 @@ mod tests {
         assert!(loader.statement().is_none());
         let row = |values: [&[u8]; 7]| {
             let mut row = BytesMut::new();
-            values.iter().for_each(|value| put_lenenc_bytes(&mut row, value));
+            for value in values {
+                put_lenenc_bytes(&mut row, value);
+            }
             row
         };
         loader

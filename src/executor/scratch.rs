@@ -180,7 +180,7 @@ impl Budget {
         if self.rows > self.most_rows {
             return Err(SqlError::scratch_limit(&format!("{} rows (scratch.max_rows)", self.most_rows)));
         }
-        if self.bytes > self.most_bytes.0 as u64 {
+        if self.bytes > self.most_bytes.0 {
             return Err(SqlError::scratch_limit(&format!("{} bytes (scratch.max_bytes)", self.most_bytes.0)));
         }
         Ok(())

@@ -61,7 +61,9 @@ pub(super) fn plan(planner: &Planner<'_>, kind: StatementKind, refused: SqlError
     let pieces = writer.emit(body.0..body.1, None)?;
     let mut list = PieceList::default();
     list.push(Piece::Leading);
-    pieces.into_iter().for_each(|piece| list.push(piece));
+    for piece in pieces {
+        list.push(piece);
+    }
     list.push(Piece::Trailing);
     let mut names: Vec<String> = tables.iter().map(|table| table.full_name().to_string()).collect();
     names.sort();

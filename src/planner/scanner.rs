@@ -8,6 +8,7 @@ use super::references::{Clause, ClauseKind, Cte, Scan, Select, Source, WithList}
 use crate::sql::{Token, TokenKind};
 
 /// What is open at one depth of parentheses.
+#[expect(clippy::struct_excessive_bools, reason = "each is one independent property of a place")]
 #[derive(Debug)]
 pub(super) struct Frame {
     pub(super) kind: Kind,
@@ -79,6 +80,22 @@ pub(super) struct Scanner<'a> {
     pub(super) lists: Vec<(usize, usize)>,
     pub(super) scan: Scan,
 }
+
+/// Words that may stand directly in front of the first item of a select list.
+const BEFORE: &[&str] = &[
+    "select",
+    "distinct",
+    "all",
+    "distinctrow",
+    "high_priority",
+    "straight_join",
+    "sql_small_result",
+    "sql_big_result",
+    "sql_buffer_result",
+    "sql_no_cache",
+    "sql_cache",
+    "sql_calc_found_rows",
+];
 
 // === impl Frame ===
 
@@ -170,11 +187,7 @@ impl<'a> Scanner<'a> {
         let was_start = std::mem::replace(&mut self.top().start, false);
         match self.tokens[index].kind {
             TokenKind::LeftParen => self.open(index),
-            TokenKind::RightParen => {
-                if self.stack.len() > 1 {
-                    self.close(index);
-                }
-            }
+            TokenKind::RightParen if self.stack.len() > 1 => self.close(index),
             TokenKind::Comma => self.comma(index),
             TokenKind::Star => self.star(index),
             TokenKind::Word | TokenKind::Quoted => return self.name(index, was_start),
@@ -299,20 +312,6 @@ impl<'a> Scanner<'a> {
             self.scan.selects[select].wildcards.extend(name);
             return;
         }
-        const BEFORE: &[&str] = &[
-            "select",
-            "distinct",
-            "all",
-            "distinctrow",
-            "high_priority",
-            "straight_join",
-            "sql_small_result",
-            "sql_big_result",
-            "sql_buffer_result",
-            "sql_no_cache",
-            "sql_cache",
-            "sql_calc_found_rows",
-        ];
         let opens =
             index > 0 && (self.any_word(index - 1, BEFORE) || self.kind(index - 1) == Some(TokenKind::Comma));
         self.scan.selects[select].wildcard |= opens;

@@ -149,20 +149,22 @@ fn scoreboard() {
         score[0] += 1;
         match planned {
             Ok(plan) if wanted_plan => {
-                let mut got = destination_class(&plan);
+                let mut got = destination_classes(&plan);
                 if plan.tables.is_empty()
                     && vitess::reads_system_schema(&normalizer.statement(query.as_bytes()))
                 {
-                    "information_schema".clone_into(&mut got);
+                    got = vec!["information_schema".to_owned()];
                 }
-                let wanted: Vec<String> = case["destination_class"]
+                let mut wanted: Vec<String> = case["destination_class"]
                     .as_array()
                     .map(|all| all.iter().filter_map(|own| own.as_str().map(str::to_owned)).collect())
                     .unwrap_or_default();
-                if wanted == [got.clone()] {
+                // A join asks its sides in an order of its own.
+                wanted.sort();
+                if wanted == got {
                     score[1] += 1;
                 } else {
-                    let _ = writeln!(misses, "other {} {query}: {got} not {wanted:?}", text("id"));
+                    let _ = writeln!(misses, "other {} {query}: {got:?} not {wanted:?}", text("id"));
                 }
             }
             Ok(_) => {
@@ -188,15 +190,34 @@ fn scoreboard() {
         std::fs::write(&path, &board).expect("writable");
     }
     let before = std::fs::read_to_string(&path).unwrap_or_default();
-    let best =
-        before.lines().nth(1).and_then(|line| line.rsplit(' ').next()).and_then(|number| number.parse().ok());
+    let number = |line: usize| {
+        let line = before.lines().nth(line)?;
+        line.rsplit(' ').next()?.parse().ok()
+    };
+    // An answer to what Vitess refuses is as good as the same refusal.
+    let best: Option<usize> =
+        number(1).zip(number(3)).map(|(same, answered): (usize, usize)| same + answered);
     assert!(
-        best.is_none_or(|best: usize| same >= best),
+        best.is_none_or(|best| same + answered >= best),
         "fewer plans agree than before:\n{before}now:\n{board}"
     );
 }
 
-/// The words of the corpus for where a plan goes.
+/// The words of the corpus for where a plan goes, sorted, each once.
+fn destination_classes(plan: &Plan) -> Vec<String> {
+    let Node::Gather(gather) = &plan.node else { return vec![destination_class(plan)] };
+    let fetch = |table: &GatherTable| match &table.source {
+        GatherSource::Fetch(route) => {
+            Some(destination_class(&Plan { node: Node::Route(route.clone()), ..plan.clone() }))
+        }
+        GatherSource::Copy(_) => None,
+    };
+    let mut classes: Vec<String> = gather.tables.iter().filter_map(fetch).collect();
+    classes.sort();
+    classes.dedup();
+    classes
+}
+
 fn destination_class(plan: &Plan) -> String {
     let of = |routing: &Routing| match routing {
         Routing::Unsharded => "unsharded",
