@@ -22,6 +22,7 @@
 //! | [`planner`] | statement + VSchema → plan; pure |
 //! | [`topology`] | keyspaces, shards, servers: the snapshot, where it comes from (a file, etcd), what is in use |
 //! | [`control`] | logins for the gate's own statements, beside the clients' pools |
+//! | [`health`] | which servers can be used now; statements that wait for a new primary |
 //! | [`reparent`] | what a server is told to become a primary or a replica, and in which order |
 //! | [`backend`] | pooled connections to servers, and the client's side of the protocol on them |
 //! | [`frontend`] | one client's socket: greeting, login, packets; knows no SQL |
@@ -141,6 +142,7 @@ pub mod error;
 pub mod executor;
 pub mod failpoint;
 pub mod frontend;
+pub mod health;
 pub mod key;
 pub mod metrics;
 pub mod planner;

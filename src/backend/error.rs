@@ -2,7 +2,7 @@
 
 use std::io;
 
-use crate::error::SqlError;
+use crate::error::{Outcome, SqlError};
 use crate::protocol::ProtocolError;
 
 /// An error of a backend connection or its pool. Errors that a server answers to a statement are
@@ -88,6 +88,19 @@ impl BackendError {
     /// The error for the client. `shard` is `keyspace/shard`.
     #[must_use]
     pub fn for_shard(self, shard: &str) -> SqlError {
+        let outcome = match &self {
+            Self::Unreachable { .. } | Self::Stale => Some(Outcome::NotSent),
+            Self::Unanswered(_) | Self::Lost(_) => Some(Outcome::Unknown),
+            _ => None,
+        };
+        let error = self.into_sql_error(shard);
+        match outcome {
+            Some(outcome) => error.at_shard(shard, outcome),
+            None => error.answered_by(shard),
+        }
+    }
+
+    fn into_sql_error(self, shard: &str) -> SqlError {
         match self {
             Self::Server(error) | Self::Prelude(error) => error,
             Self::Unreachable { detail } => SqlError::shard_unreachable(shard, &detail),

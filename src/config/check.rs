@@ -61,6 +61,18 @@ impl Config {
             transaction.twopc_decision_retention >= Duration::from_secs(3_600),
             "transaction.twopc_decision_retention must be at least an hour",
         );
+        require(!self.health.probe_interval.is_zero(), "health.probe_interval must not be zero");
+        require(!self.health.probe_timeout.is_zero(), "health.probe_timeout must not be zero");
+        require(
+            self.health.low_replication_lag <= self.health.high_replication_lag_minimum_serving,
+            "health.low_replication_lag must not be above health.high_replication_lag_minimum_serving",
+        );
+        let heartbeat = self.health.heartbeat_table.as_deref().unwrap_or("a.b");
+        require(
+            heartbeat.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.')),
+            "health.heartbeat_table must be a name like _vt.heartbeat",
+        );
+        require(self.buffer.size > 0, "buffer.size must be at least 1; buffer.enabled switches it off");
         require(
             backend.tls_ca.is_some()
                 || !matches!(backend.tls, super::BackendTls::VerifyCa | super::BackendTls::VerifyIdentity),

@@ -154,6 +154,44 @@ groups! {
         health_interval: Duration = Duration::from_secs(1),
     }
 
+    /// How the gate finds out which servers can be used.
+    health: Health {
+        /// How often each server is asked how it is.
+        probe_interval: Duration = Duration::from_secs(1),
+        /// How long it may take to answer; two probes in a row without an answer mean that it is away.
+        probe_timeout: Duration = Duration::from_secs(2),
+        /// Reads on replicas go to those that are at most so far behind (Vitess's
+        /// discovery-low-replication-lag).
+        low_replication_lag: Duration = Duration::from_secs(30),
+        /// How far behind a replica may be at all (Vitess's
+        /// discovery-high-replication-lag-minimum-serving).
+        high_replication_lag_minimum_serving: Duration = Duration::from_secs(7_200),
+        /// How many replicas are wanted, if need be with a lag between the two (Vitess's
+        /// min-number-serving-vttablets).
+        min_number_serving_tablets: u32 = 2,
+        /// A table whose column ts is written on the primary in nanoseconds since 1970, as Vitess's
+        /// _vt.heartbeat; its age is the lag. "off" takes what the servers say of their replication.
+        heartbeat_table: Option<String> = None,
+    }
+
+    /// Statements that wait while a shard gets a new primary (Vitess's failover buffering).
+    buffer: Buffer {
+        /// Whether they wait at all.
+        enabled: bool = true,
+        /// How long one statement waits at most.
+        window: Duration = Duration::from_secs(10),
+        /// How many statements wait at a time, over all shards.
+        size: u32 = 1_000,
+        /// How long a failover may take before statements stop waiting for it.
+        max_failover_duration: Duration = Duration::from_secs(20),
+        /// How soon after a failover the next one of the same shard is waited for, where the primary is
+        /// away; one that answers and refuses writes always is.
+        min_time_between_failovers: Duration = Duration::from_secs(10),
+        /// The keyspaces and shards for which statements wait, separated by commas: "ks1,ks2/-80"; empty
+        /// for all.
+        keyspace_shards: String = String::new(),
+    }
+
     /// Transactions that touch more than one shard.
     transaction: Transaction {
         /// "single" refuses them, "multi" commits shard after shard, "twopc" commits on all shards or

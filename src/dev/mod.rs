@@ -214,6 +214,7 @@ impl Options {
 fn configuration(options: &Options, topology: PathBuf) -> Config {
     let mut config = options.ports();
     config.topology.path = Some(topology);
+    config.topology.poll_interval = std::time::Duration::from_millis(100);
     config.users.allow_any = true;
     config.backend.user = if options.replicas > 0 { replicas::GATE_USER } else { "root" }.into();
     config.backend.pool_size = POOL_SIZE;

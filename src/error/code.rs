@@ -409,6 +409,46 @@ impl Catalogue {
             advice: "Check the shard's server; other shards are not affected.",
         },
         Entry {
+            name: "primary_not_serving",
+            id: Some("VT14002"),
+            code: 1429,
+            state: "HY000",
+            meaning: "The shard's primary does not answer, refuses writes, or is about to be replaced.",
+            advice: "Promote a replica and write it into the topology, or make the primary writable.",
+        },
+        Entry {
+            name: "no_healthy_tablet",
+            id: Some("VT14002"),
+            code: 1429,
+            state: "HY000",
+            meaning: "No server of the selected type answers and is near enough to its primary.",
+            advice: "SHOW VITESS_REPLICATION_STATUS tells what is wrong; see health.low_replication_lag.",
+        },
+        Entry {
+            name: "buffer_full",
+            id: None,
+            code: 1429,
+            state: "HY000",
+            meaning: "Too many statements wait for primaries already.",
+            advice: "Raise buffer.size, or find out why the failover takes long.",
+        },
+        Entry {
+            name: "buffer_evicted",
+            id: None,
+            code: 1429,
+            state: "HY000",
+            meaning: "The statement waited for a primary and gave its place to a newer one.",
+            advice: "Raise buffer.size, or find out why the failover takes long.",
+        },
+        Entry {
+            name: "replica_write",
+            id: Some("VT09002"),
+            code: 1874,
+            state: "HY000",
+            meaning: "A statement that changes something, on a replica or rdonly target.",
+            advice: "USE the keyspace without @replica for it.",
+        },
+        Entry {
             name: "shard_unreachable",
             id: Some("VT14001"),
             code: 1429,
@@ -1102,6 +1142,63 @@ impl SqlError {
             *b"HY000",
             Kind::Unavailable,
             format!("no healthy primary for '{keyspace}/{shard}'"),
+        )
+    }
+
+    /// The primary takes no statements at this moment. `shard` is `keyspace/shard`.
+    #[must_use]
+    pub fn primary_not_serving(shard: &str) -> Self {
+        Self::catalogued(
+            Some("VT14002"),
+            1429,
+            *b"HY000",
+            Kind::Unavailable,
+            format!("primary is not serving, there may be a reparent operation in progress: {shard}"),
+        )
+    }
+
+    /// No server of a type can be asked.
+    #[must_use]
+    pub fn no_healthy_tablet(keyspace: &str, shard: &str, tablet_type: &str) -> Self {
+        let tablet_type = tablet_type.to_ascii_uppercase();
+        Self::catalogued(
+            Some("VT14002"),
+            1429,
+            *b"HY000",
+            Kind::Unavailable,
+            format!(
+                "no healthy tablet available for 'keyspace:\"{keyspace}\" shard:\"{shard}\" tablet_type:{tablet_type}'"
+            ),
+        )
+    }
+
+    /// All places of the failover buffer are taken, by statements for other shards.
+    #[must_use]
+    pub fn buffer_full() -> Self {
+        Self::catalogued(None, 1429, *b"HY000", Kind::Unavailable, "primary buffer is full".to_owned())
+    }
+
+    /// A newer statement for the same shard took the place in the failover buffer.
+    #[must_use]
+    pub fn buffer_evicted() -> Self {
+        Self::catalogued(
+            None,
+            1429,
+            *b"HY000",
+            Kind::Unavailable,
+            "buffer full: request evicted for newer request".to_owned(),
+        )
+    }
+
+    /// A change on a target that only reads.
+    #[must_use]
+    pub fn replica_write(statement: &str) -> Self {
+        Self::catalogued(
+            Some("VT09002"),
+            1874,
+            *b"HY000",
+            Kind::Client,
+            format!("{statement} statement with a replica target"),
         )
     }
 

@@ -33,6 +33,18 @@ struct Inner {
     message: String,
     kind: Kind,
     source: Option<Box<dyn StdError + Send + Sync>>,
+    trouble: Option<(Box<str>, Outcome)>,
+}
+
+/// What is known of a statement that its server did not carry out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// It was not sent, or not taken: it has certainly not run.
+    NotSent,
+    /// The server answered that it takes no writes at the moment: nothing was changed.
+    Refused,
+    /// It may have run, in part or as a whole.
+    Unknown,
 }
 
 // === impl SqlState ===
@@ -71,19 +83,59 @@ impl SqlError {
         kind: Kind,
         message: String,
     ) -> Self {
-        Self(Box::new(Inner { id, code, state: SqlState(state), message, kind, source: None }))
+        Self(Box::new(Inner { id, code, state: SqlState(state), message, kind, source: None, trouble: None }))
     }
 
     /// An error that a MySQL server sent: passes to the client untouched.
     #[must_use]
     pub fn from_server(code: u16, state: SqlState, message: String) -> Self {
-        Self(Box::new(Inner { id: None, code, state, message, kind: Kind::Upstream, source: None }))
+        Self(Box::new(Inner {
+            id: None,
+            code,
+            state,
+            message,
+            kind: Kind::Upstream,
+            source: None,
+            trouble: None,
+        }))
     }
 
     /// Adds the cause, for the log only: the client never reads it.
     #[must_use]
     pub fn caused_by(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
         self.0.source = Some(source.into());
+        self
+    }
+
+    /// Notes which shard (`keyspace/shard`) did not carry the statement out, and what is known of it.
+    #[must_use]
+    pub fn at_shard(mut self, shard: &str, outcome: Outcome) -> Self {
+        self.0.trouble = Some((shard.into(), outcome));
+        self
+    }
+
+    /// As [`Self::at_shard`] where this error is a server's answer that says so: it is read-only (1290,
+    /// 1836), offline (3032), stopping (1053), or has killed the session (1927, 3169).
+    #[must_use]
+    pub fn answered_by(self, shard: &str) -> Self {
+        match self.0.code {
+            1290 | 1836 | 3032 => self.at_shard(shard, Outcome::Refused),
+            1053 | 1927 | 3169 => self.at_shard(shard, Outcome::Unknown),
+            _ => self,
+        }
+    }
+
+    /// The shard that did not carry the statement out, and what is known of the statement.
+    #[must_use]
+    pub fn trouble(&self) -> Option<(&str, Outcome)> {
+        self.0.trouble.as_ref().map(|(shard, outcome)| (&**shard, *outcome))
+    }
+
+    /// The same error for a statement that must not be tried again: the client has a part of its answer,
+    /// or a part of it stays done.
+    #[must_use]
+    pub fn final_answer(mut self) -> Self {
+        self.0.trouble = None;
         self
     }
 

@@ -8,11 +8,12 @@ use tokio::time::Instant;
 use super::{MemoryBudget, Scratch, Sequences};
 use crate::backend::{Pools, Settings};
 use crate::error::{Result, SqlError};
+use crate::health::Health;
 use crate::key::TabletType;
 use crate::metrics::Metrics;
 use crate::protocol::statement::Execute;
 use crate::sql::{Bindings, Operand, SessionValues};
-use crate::topology::{Shard, Snapshot, Tablet};
+use crate::topology::{Shard, Snapshot};
 use crate::transaction::{Place, ShardTransactions};
 use crate::value::Value;
 
@@ -27,9 +28,12 @@ pub enum Protocol<'a> {
 }
 
 /// Everything that belongs to one execution of a plan.
+#[expect(clippy::struct_excessive_bools, reason = "each is one independent fact of the execution")]
 pub struct ExecContext<'a> {
     /// The topology that the statement began with.
     pub topology: &'a Snapshot,
+    /// Which servers can be used.
+    pub health: &'a Health,
     /// Connections.
     pub pools: &'a Pools,
     /// The session's transaction.
@@ -46,6 +50,8 @@ pub struct ExecContext<'a> {
     pub protocol: Protocol<'a>,
     /// Which kind of server answers reads.
     pub tablet_type: TabletType,
+    /// The statement may change something.
+    pub writes: bool,
     /// The session's keyspace: where statements without a keyspace go.
     pub keyspace: Option<&'a Arc<str>>,
     /// The statement names a table. With `autocommit = 0` only such a statement begins a transaction.
@@ -83,25 +89,23 @@ impl ExecContext<'_> {
         }
     }
 
-    /// The server of a shard for this statement.
+    /// The server of a shard for this statement: the one that the transaction stands on, or the primary,
+    /// or the replica that suits best.
     ///
     /// # Errors
-    /// VT14002 where the shard has no server of the wanted kind.
+    /// VT14002 where no server of the wanted kind can be used now; for a primary the statement may be
+    /// tried again.
     pub(super) fn place(&self, shard: &Arc<Shard>) -> Result<Place> {
-        let tablet: Option<&Arc<Tablet>> = match self.tablet_type {
-            TabletType::Primary => shard.primary(),
-            wanted => {
-                let fitting = shard.tablets.iter().filter(|tablet| tablet.kind == wanted);
-                let count = fitting.clone().count();
-                fitting.clone().nth(if count == 0 { 0 } else { rand::random_range(0..count) })
-            }
+        if let Some(place) = self.transactions.place_on(shard) {
+            return Ok(place.clone());
+        }
+        let tablet = match self.tablet_type {
+            TabletType::Primary => self.health.primary(shard, self.writes)?,
+            wanted => self.health.replica(shard, wanted, |tablet| {
+                let pool = self.pools.pool(tablet, self.found_rows);
+                pool.is_healthy().then(|| pool.stats().in_use)
+            })?,
         };
-        let tablet = tablet.ok_or_else(|| match self.tablet_type {
-            TabletType::Primary => SqlError::no_primary(&shard.keyspace, &shard.name),
-            wanted => {
-                SqlError::shard_unreachable(&shard.full_name(), &format!("no {} server", wanted.as_str()))
-            }
-        })?;
         Ok(Place { shard: Arc::clone(shard), tablet: Arc::clone(tablet) })
     }
 

@@ -53,6 +53,7 @@ pub use stream::{BATCH_ROWS, RowBatch, RowSource, RowStream};
 pub use warning::Warning;
 
 use crate::error::{Result, SqlError};
+use crate::key::TabletType;
 use crate::planner::{Node, Plan, StatementKind};
 
 /// Executes a plan. The caller drops the output before the next statement, and then calls
@@ -66,6 +67,9 @@ use crate::planner::{Node, Plan, StatementKind};
 /// plans that are the session's own matter (SET, USE, SHOW of the gate's knowledge).
 pub async fn execute<'a>(plan: &Plan, context: ExecContext<'a>) -> Result<Output<'a>> {
     context.transactions.check()?;
+    if context.tablet_type != TabletType::Primary && plan.kind.needs_primary() {
+        return Err(SqlError::replica_write(&plan.kind.label().to_ascii_uppercase()));
+    }
     if plan.kind == StatementKind::Ddl && context.transactions.is_open() {
         // DDL commits what is open, as in MySQL.
         context.transactions.commit().await.map_err(|failed| failed.error)?;

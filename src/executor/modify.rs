@@ -16,7 +16,8 @@ use super::route::{Target, Targets};
 use super::send::Statement;
 use super::{ExecContext, Output, Warning};
 use crate::backend::{OwnedEvent, Summary};
-use crate::error::{Result, SqlError, SqlState};
+use crate::error::{Outcome, Result, SqlError, SqlState};
+use crate::metrics::labels::CommitMode;
 use crate::planner::{Route, Routing, StatementKind};
 use crate::transaction::Held;
 
@@ -61,7 +62,12 @@ impl<'a> ExecContext<'a> {
             Ok(mut summary) if implicit => {
                 let mode = self.transactions.commit_mode();
                 let begun = tokio::time::Instant::now();
-                self.transactions.commit().await.map_err(|failed| failed.error)?;
+                // What one shard has committed stays, and what is decided is carried out: the statement
+                // must not run again then.
+                self.transactions.commit().await.map_err(|failed| {
+                    let none = failed.committed.is_empty() && mode != CommitMode::TwoPc;
+                    if none { failed.error } else { failed.error.final_answer() }
+                })?;
                 self.metrics.query.commit_seconds(mode).observe(begun.elapsed().as_secs_f64());
                 // The session adds their texts.
                 let added = u16::try_from(self.transactions.warnings()).unwrap_or(u16::MAX);
@@ -95,7 +101,12 @@ impl<'a> ExecContext<'a> {
     async fn undo(&mut self, error: SqlError, implicit: bool) -> SqlError {
         if implicit {
             self.transactions.rollback().await;
-            return error;
+            // Nobody was told to commit: whatever became of a connection, nothing is changed.
+            let shard = error.trouble().map(|(shard, _)| shard.to_owned());
+            return match shard {
+                Some(shard) => error.at_shard(&shard, Outcome::NotSent),
+                None => error,
+            };
         }
         // A deadlock or a lost connection has ended the transaction: nothing is left to undo.
         if self.transactions.settle().await || self.transactions.is_failed() {
@@ -141,7 +152,8 @@ impl<'a> ExecContext<'a> {
         }
         match first {
             None => Ok(Output::Done(total)),
-            Some(error) if done.is_empty() => Err(error),
+            // Of the others it may be unknown whether they have it.
+            Some(error) if done.is_empty() => Err(error.final_answer()),
             Some(error) => {
                 let text = format!(
                     "{} (failed on {}; done on {})",

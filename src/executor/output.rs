@@ -203,13 +203,14 @@ impl SchemaName {
 
     /// The error of a shard as the client reads it.
     pub(super) fn error_of(tablet: &Tablet, error: SqlError) -> SqlError {
-        match Self::of(tablet) {
+        let renamed = match Self::of(tablet) {
             Some(names) if error.client_text().contains(&*names.physical) => {
                 let text = names.in_message(&error.client_text());
                 SqlError::from_server(error.code(), error.state(), text).caused_by(error)
             }
             _ => error,
-        }
+        };
+        renamed.answered_by(&format!("{}/{}", tablet.keyspace, tablet.shard))
     }
 }
 

@@ -5,6 +5,7 @@
 //! is made in `main` and passed down; nothing is global, so two gates can run in one process.
 
 mod guard;
+mod health;
 pub mod labels;
 mod query;
 mod register;
@@ -17,6 +18,7 @@ use std::fmt;
 use prometheus::{Histogram, IntCounter, IntGauge, Registry, TextEncoder};
 
 pub use guard::GaugeGuard;
+pub use health::{BufferSeries, HealthMetrics, HealthSeries};
 pub use query::{ApiSeries, ExecutionSeries, PlanCacheMetrics, QueryMetrics};
 pub use tablet::{BackendMetrics, TabletLabels, TabletSeries};
 pub use topology::TopologyMetrics;
@@ -33,6 +35,8 @@ pub struct Metrics {
     pub query: QueryMetrics,
     /// Servers and pools.
     pub backend: BackendMetrics,
+    /// Health of servers, and statements that wait for a primary.
+    pub health: HealthMetrics,
     /// Sequences.
     pub sequence: SequenceMetrics,
     /// Topology and VSchema.
@@ -110,11 +114,12 @@ impl Metrics {
         let frontend = FrontendMetrics::new(&register)?;
         let query = QueryMetrics::new(&register)?;
         let backend = BackendMetrics::new(&register)?;
+        let health = HealthMetrics::new(&register)?;
         let sequence = SequenceMetrics::new(&register)?;
         let topology = TopologyMetrics::new(&register)?;
         let control = ControlMetrics::new(&register)?;
         let twopc = TwoPcMetrics::new(&register)?;
-        Ok(Self { registry, frontend, query, backend, sequence, topology, control, twopc })
+        Ok(Self { registry, frontend, query, backend, health, sequence, topology, control, twopc })
     }
 
     /// Sets the uptime, in seconds; called when someone reads.

@@ -351,6 +351,11 @@ pub enum Show {
         /// The LIKE pattern.
         like: Option<String>,
     },
+    /// SHOW VITESS_REPLICATION_STATUS [LIKE].
+    VitessReplicationStatus {
+        /// The LIKE pattern.
+        like: Option<String>,
+    },
     /// SHOW VITESS_TARGET.
     VitessTarget,
     /// SHOW VSCHEMA TABLES.

@@ -80,6 +80,8 @@ fn gate(planner: &Planner<'_>, mut cursor: Cursor<'_>) -> Result<Option<Show>> {
         Show::VitessShards { like: like(planner, &mut cursor)? }
     } else if cursor.eat(&["vitess_tablets"]) {
         Show::VitessTablets { like: like(planner, &mut cursor)? }
+    } else if cursor.eat(&["vitess_replication_status"]) {
+        Show::VitessReplicationStatus { like: like(planner, &mut cursor)? }
     } else if cursor.eat(&["vitess_target"]) {
         Show::VitessTarget
     } else if cursor.eat(&["vschema", "tables"]) {
@@ -170,7 +172,6 @@ fn refuse(cursor: &Cursor<'_>) -> Result<()> {
         "vitess_throttled_apps",
         "vitess_throttler",
         "vitess_metadata",
-        "vitess_replication_status",
         "vschema",
         "profile",
         "profiles",

@@ -1,10 +1,14 @@
 //! How does a server become a primary, and how does another one follow it?
 //!
 //! [`Server`] is one server with the statements of its family: MySQL's GTID sets, MariaDB's GTID
-//! positions. Nothing here runs by itself: `shardgate dev` and `ctl` ask for it.
+//! positions; [`planned`] switches a shard from one server to another. Nothing here runs by itself: `shardgate dev` and `ctl` ask for it.
 
+mod planned;
+mod record;
 mod server;
 
+pub use planned::{Plan, Record, Switched, planned};
+pub use record::FileRecord;
 pub use server::{Family, Server, Source};
 
 /// Why a step of replication failed: which server, which step, what it said.

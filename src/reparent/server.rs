@@ -240,11 +240,8 @@ impl Server {
     /// # Errors
     /// As [`Self::refuse_writes`].
     pub async fn semi_sync(&mut self, as_source: bool, as_replica: bool) -> Step<bool> {
-        let query = "SHOW GLOBAL VARIABLES LIKE 'rpl\\_semi\\_sync\\_%\\_enabled'";
-        let known: Vec<(String, String)> =
-            self.conn.query(query).await.map_err(|error| self.failed("semi-sync", &error))?;
         let mut has = false;
-        for (name, _) in known {
+        for (name, _) in self.semi_sync_variables().await? {
             // rpl_semi_sync_source_enabled, or …_master_… of MariaDB and of older plugins.
             let of_source = name.contains("source") || name.contains("master");
             has |= of_source;
@@ -259,6 +256,22 @@ impl Server {
             self.run(&[&format!("SET GLOBAL {name} = {}", u8::from(on))], "semi-sync").await?;
         }
         Ok(has)
+    }
+
+    /// Whether its commits wait for a replica.
+    ///
+    /// # Errors
+    /// The server does not answer.
+    pub async fn is_semi_sync_source(&mut self) -> Step<bool> {
+        let known = self.semi_sync_variables().await?;
+        Ok(known.iter().any(|(name, value)| {
+            (name.contains("source") || name.contains("master")) && value.eq_ignore_ascii_case("on")
+        }))
+    }
+
+    async fn semi_sync_variables(&mut self) -> Step<Vec<(String, String)>> {
+        let query = "SHOW GLOBAL VARIABLES LIKE 'rpl\\_semi\\_sync\\_%\\_enabled'";
+        self.conn.query(query).await.map_err(|error| self.failed("semi-sync", &error))
     }
 
     /// Waits until no session runs a statement or holds a transaction, replication and our own aside;
@@ -314,6 +327,10 @@ impl Server {
         let inside: Vec<u64> = self.conn.query(query).await.map_err(|error| self.failed(step, &error))?;
         busy.extend(inside.into_iter().filter(|id| ours.contains(id)));
         Ok(busy)
+    }
+
+    pub(super) async fn number(&mut self, query: &str, step: &'static str) -> Step<Option<i64>> {
+        self.value(query, step).await
     }
 
     async fn value<T>(&mut self, query: &str, step: &'static str) -> Step<T>

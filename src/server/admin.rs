@@ -7,6 +7,7 @@
 //! | `/healthz` | `ok` as long as the process answers |
 //! | `/readyz` | 200 or 503, with the reasons as JSON |
 //! | `/debug/health` | `ok` or `not ok`, as VTGate says it |
+//! | `/debug/health/tablets` | what the probes say of every server, as JSON |
 //! | `/debug/vars` | all metrics as JSON |
 //! | `/debug/vschema` | the VSchema in use |
 //! | `/debug/topology` | the shards and servers in use, how fresh that is, and what is refused |
@@ -49,6 +50,8 @@ pub struct Admin {
     pub started: Instant,
     /// Whether the gate is ready.
     pub readiness: Ask<Readiness>,
+    /// What is known of every server.
+    pub tablets: Ask<serde_json::Value>,
     /// The VSchema in use.
     pub vschema: Ask<serde_json::Value>,
     /// The topology in use.
@@ -85,6 +88,7 @@ fn router(admin: Arc<Admin>) -> Router {
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(ready))
         .route("/debug/health", get(health))
+        .route("/debug/health/tablets", get(tablets))
         .route("/debug/liveness", get(|| async { "" }))
         .route("/debug/vars", get(vars))
         .route("/debug/vschema", get(vschema))
@@ -109,6 +113,7 @@ async fn landing(State(admin): State<Arc<Admin>>) -> Html<String> {
         "/healthz",
         "/readyz",
         "/debug/health",
+        "/debug/health/tablets",
         "/debug/vars",
         "/debug/vschema",
         "/debug/topology",
@@ -142,6 +147,10 @@ async fn ready(State(admin): State<Arc<Admin>>) -> Response {
 async fn health(State(admin): State<Arc<Admin>>) -> Response {
     let readiness = (admin.readiness)();
     (status(&readiness), if readiness.ready { "ok" } else { "not ok" }).into_response()
+}
+
+async fn tablets(State(admin): State<Arc<Admin>>) -> Json<serde_json::Value> {
+    Json((admin.tablets)())
 }
 
 async fn vschema(State(admin): State<Arc<Admin>>) -> Json<serde_json::Value> {
@@ -202,6 +211,7 @@ mod tests {
                 let problems = if ready { vec![] } else { vec!["<stopping>".to_owned()] };
                 Readiness { ready, problems }
             }),
+            tablets: Box::new(|| serde_json::json!({"tablets": []})),
             vschema: Box::new(|| serde_json::json!({"keyspaces": {}})),
             topology: Box::new(|| serde_json::json!({"problems": []})),
             refresh: Box::new(|| ()),

@@ -23,6 +23,7 @@ use crate::config::Config;
 use crate::error::SqlError;
 use crate::executor::{MemoryLimits, Scratch, Sequences};
 use crate::frontend::{self, ClientStream, Closed};
+use crate::health::Health;
 use crate::metrics::Metrics;
 use crate::schema::Tracker;
 use crate::session::plan_cache::PlanCache;
@@ -102,6 +103,15 @@ impl Gate {
             &current.snapshot,
         );
         tracing::info!(incarnation = twopc.incarnation(), "this gate's name in distributed transactions");
+        let health = Health::new(
+            (&config.health, &config.buffer, &config.backend),
+            &config.topology.cell,
+            Arc::clone(&metrics),
+            background.clone(),
+            stop_background.clone(),
+        );
+        health.update(&current.snapshot);
+        health.first_round(config.health.probe_timeout).await;
         let stages = Stages::default();
         let log = QueryLog::open(&config.log, Arc::clone(&metrics), &background, stop_background.clone());
         let shared = Shared {
@@ -110,6 +120,7 @@ impl Gate {
             schema,
             sequences: Sequences::new(&config.backend, Arc::clone(&metrics), background.clone()),
             scratch: Scratch::new(&config.scratch, &config.backend),
+            health,
             pools,
             twopc,
             plans: PlanCache::new(config.limits.plan_cache.0),
@@ -203,11 +214,13 @@ impl Gate {
             (Arc::clone(&self.shared), Arc::clone(&self.topology), self.stages.clone());
         let (counted, shown) = (Arc::clone(&self.shared), Arc::clone(&self.shared));
         let (aged, described) = (Arc::clone(&self.topology), Arc::clone(&self.topology));
+        let watching = Arc::clone(&self.shared);
         Admin {
             metrics: Arc::clone(&self.shared.metrics),
             started: self.shared.started,
             readiness: Box::new(move || readiness(&shared, &topology, &stages)),
             vschema: Box::new(move || shown.world.load().vschema.to_json()),
+            tablets: Box::new(move || tablets(&watching)),
             topology: Box::new(move || described.to_json()),
             refresh: Box::new(move || {
                 count_plans(&counted);
@@ -230,11 +243,34 @@ fn readiness(shared: &Shared, topology: &Topology, stages: &Stages) -> Readiness
     let all_down = !pools.is_empty() && problems.len() == pools.len();
     // A server has a pool with FOUND_ROWS and one without.
     problems.dedup();
+    problems.extend(shared.health.suspects().into_iter().map(|shard| format!("{shard}: no primary serves")));
     problems.extend(topology.problems());
     if stages.is_stopping() {
         problems.push("the gate is stopping".into());
     }
     Readiness { ready: !stages.is_stopping() && !all_down, problems }
+}
+
+/// What is known of every server.
+fn tablets(shared: &Shared) -> serde_json::Value {
+    let all = shared.health.all().into_iter().map(|(tablet, watched)| {
+        let state = watched.state();
+        let replication = state.replication();
+        serde_json::json!({
+            "alias": tablet.alias.to_string(),
+            "keyspace": &*tablet.keyspace,
+            "shard": &*tablet.shard,
+            "type": tablet.kind.as_str(),
+            "serving": shared.health.is_serving(&tablet),
+            "answers": state.answers(),
+            "read_only": state.refuses_writes(),
+            "identity": state.identity(),
+            "lag_seconds": state.lag().map(|lag| lag.as_secs_f64()),
+            "source": replication.map(|replication| replication.source.as_str()),
+            "error": state.error().or(replication.map(|replication| replication.error.as_str())),
+        })
+    });
+    serde_json::json!({ "tablets": all.collect::<Vec<_>>(), "suspect_shards": shared.health.suspects() })
 }
 
 fn count_plans(shared: &Shared) {
@@ -280,6 +316,8 @@ async fn follow(topology: Arc<Topology>, shared: Arc<Shared>, stop: Cancellation
         }
         let current = topology.current();
         shared.world.use_topology(Arc::clone(&current.snapshot), &current.vschema, &shared.schema);
+        // Behind the world: whoever is woken by a new primary finds it there.
+        shared.health.update(&current.snapshot);
         shared.pools.retain(&current.snapshot);
         shared.twopc.set_topology(&current.snapshot);
     }

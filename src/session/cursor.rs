@@ -58,11 +58,13 @@ async fn open_forwarded(
     mut cursor: Cursor,
 ) -> Result<Result<(Answered, Option<Cursor>)>, Stop> {
     let schema = forward.schema();
+    let shard = forward.shard();
     let open = status | Status::CURSOR_EXISTS;
     let mut answered = Answered::default();
     loop {
         let event = match interruptible(client, entry, forward.next()).await {
             Ok(Ok(event)) => event,
+            Ok(Err(error)) if answered.has_rows => return Ok(Err(error.final_answer())),
             Ok(Err(error)) => return Ok(Err(error)),
             Err(interruption) => {
                 forward.cancel().await;
@@ -90,7 +92,10 @@ async fn open_forwarded(
                 client.write_ok(&OkPacket { status: with_more(status, false), session_state: b"", ..ok });
                 return Ok(Ok((answered, None)));
             }
-            Event::Error(error) => Err(rename(&error, schema.as_ref())),
+            Event::Error(error) => {
+                let error = rename(&error, schema.as_ref()).answered_by(&shard);
+                Err(if answered.has_rows { error.final_answer() } else { error })
+            }
             Event::LocalInfile(_) => {
                 forward.send_local_infile(b"");
                 Ok(())

@@ -85,7 +85,7 @@ async fn route_metadata(
 ) -> Result<Metadata> {
     let route = route.ok_or_else(|| SqlError::bug("a plan without a route was prepared"))?;
     let selected = session.scope.target.keyspace.as_deref();
-    let tablet = any_tablet(&world.topology, route.keyspace.as_deref().or(selected))?;
+    let tablet = any_tablet(&world.topology, route.keyspace.as_deref().or(selected), &session.shared.health)?;
     let params = usize::from(plan.params);
     let keep = route.query.is_preparable(params);
     let nulls = vec![Value::Null; params];
@@ -154,7 +154,7 @@ async fn insert_metadata(
     text: &bytes::Bytes,
     world: &World,
 ) -> Result<Metadata> {
-    let tablet = any_tablet(&world.topology, Some(&insert.keyspace))?;
+    let tablet = any_tablet(&world.topology, Some(&insert.keyspace), &session.shared.health)?;
     let params = usize::from(plan.params);
     let nulls = vec![Value::Null; params];
     let generated = vec![Value::UInt(0); insert.rows.len()];

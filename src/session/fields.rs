@@ -36,7 +36,7 @@ impl Session {
         let selected = self.scope.target.keyspace.as_deref().ok_or_else(SqlError::no_database)?;
         let resolved = world.vschema.resolve(Some(selected), &name, TabletType::Primary);
         let keyspace = resolved.map_or_else(|_| selected.to_owned(), |table| table.keyspace.to_string());
-        let tablet = any_tablet(&world.topology, Some(&keyspace))?;
+        let tablet = any_tablet(&world.topology, Some(&keyspace), &self.shared.health)?;
         let shard = format!("{}/{}", tablet.keyspace, tablet.shard);
         let lease = self.shared.pools.lease(tablet, self.found_rows, &self.settings).await;
         let mut lease = lease.map_err(|error| error.for_shard(&shard))?;

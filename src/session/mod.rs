@@ -13,6 +13,7 @@
 //! Everything that waits for a shard waits for three more things at the same time: the client going
 //! away, a KILL, and the end of the gate. Whatever comes first stops the statement on its shards.
 
+mod again;
 mod answer;
 mod command;
 mod cursor;
@@ -27,6 +28,7 @@ mod query;
 pub mod query_log;
 pub mod registry;
 mod reply;
+mod servers;
 mod set;
 mod show;
 mod state;
@@ -45,6 +47,7 @@ use crate::backend::{Pools, Settings};
 use crate::config::TransactionMode;
 use crate::executor::{MemoryLimits, Scratch, Sequences};
 use crate::frontend::{self, ClientConnection, ClientStream, Closed, Login, LoginSettings};
+use crate::health::Health;
 use crate::metrics::Metrics;
 use crate::protocol::capability::{Capabilities, Status};
 use crate::schema::Tracker;
@@ -65,6 +68,8 @@ pub struct Shared {
     pub world: Worlds,
     /// What the servers say about tables.
     pub schema: Tracker,
+    /// Which servers can be used.
+    pub health: Arc<Health>,
     /// Connections to the shards.
     pub pools: Arc<Pools>,
     /// Sequences.

@@ -273,18 +273,31 @@ impl Session {
         } else if plan.uses_tables {
             self.transactions.begin_if_wanted();
         }
-        let status = self.status();
-        let outcome = self.exchange(plan, request, parameters, world, status).await;
+        let mut newer: Option<Guard<Arc<World>>> = None;
+        let mut run = 0;
+        let outcome = loop {
+            run += 1;
+            let status = self.status();
+            let world = newer.as_deref().map_or(world, |world| world);
+            let outcome = self.exchange(plan, request, parameters, world, status).await;
+            if self.transactions.is_open() {
+                self.transactions.settle().await;
+            }
+            self.take_transaction_warnings();
+            let Ok(Err(error)) = outcome else { break outcome };
+            match self.run_again(error, plan, &request.text, run).await {
+                // The topology may name another server by now.
+                Ok(None) => newer = Some(Self::world(&self.shared)),
+                Ok(Some(error)) => break Ok(Err(error)),
+                Err(stop) => break Err(stop),
+            }
+        };
         if plan.kind == StatementKind::Ddl
             && let Some(keyspace) = plan.node.keyspace()
         {
             // The answer leaves behind this. Also after an error: some shards may have run it.
             self.shared.look_at_schema_of(keyspace).await;
         }
-        if self.transactions.is_open() {
-            self.transactions.settle().await;
-        }
-        self.take_transaction_warnings();
         if plan.uses_tables
             && !self.transactions.next().is_empty()
             && let Ok(done) = &outcome
@@ -352,6 +365,7 @@ impl Session {
         let memory = MemoryBudget::new(limits.query_memory, &self.shared.metrics.query);
         let context = ExecContext {
             topology: &world.topology,
+            health: &self.shared.health,
             pools: &self.shared.pools,
             transactions: &mut self.transactions,
             settings: &self.settings,
@@ -370,6 +384,7 @@ impl Session {
                 None => Protocol::Text,
             },
             tablet_type: self.scope.target.tablet_type,
+            writes: !matches!(plan.kind, StatementKind::Select | StatementKind::Show),
             keyspace: self.scope.target.keyspace.as_ref().filter(|name| !is_system_schema(name.as_bytes())),
             names_tables: plan.uses_tables,
             routes: self.routes.as_ref(),

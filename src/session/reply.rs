@@ -93,16 +93,24 @@ async fn send_forwarded(
     more: bool,
 ) -> Result<Result<Answered>, Stop> {
     let schema = forward.schema();
+    let shard = forward.shard();
     let mut answered = Answered::default();
+    // Something of the answer has gone to the client: it must not come again.
+    let mut begun = false;
     loop {
         let event = match interruptible(client, entry, forward.next()).await {
             Ok(Ok(event)) => event,
-            Ok(Err(error)) => return Ok(Err(error)),
+            Ok(Err(error)) => return Ok(Err(if begun { error.final_answer() } else { error })),
             Err(interruption) => {
                 forward.cancel().await;
                 return Err(Stop::Interrupted(interruption));
             }
         };
+        if let Event::Error(error) = event {
+            let error = rename(&error, schema.as_ref()).answered_by(&shard);
+            return Ok(Err(if begun { error.final_answer() } else { error }));
+        }
+        begun = true;
         match event {
             Event::Rows { run, count } => {
                 answered.rows += count as u64;
@@ -140,7 +148,7 @@ async fn send_forwarded(
                     return Ok(Ok(answered));
                 }
             }
-            Event::Error(error) => return Ok(Err(rename(&error, schema.as_ref()))),
+            Event::Error(_) => {}
             // The gate does not offer LOAD DATA LOCAL: the server gets an empty file.
             Event::LocalInfile(_) => forward.send_local_infile(b""),
         }
@@ -171,7 +179,8 @@ async fn send_rows(
                 client.flush_if_full().await.map_err(Stop::Closed)?;
             }
             Ok(None) => break,
-            Err(error) => return Ok(Err(error)),
+            // The definitions have gone to the client.
+            Err(error) => return Ok(Err(error.final_answer())),
         }
     }
     client.write_end_of_rows(&OkPacket { status: with_more(status, more), ..OkPacket::default() });

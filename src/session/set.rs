@@ -12,6 +12,7 @@ use super::{Session, World};
 use crate::backend::{Lease, NAMES, ResultSet};
 use crate::config::TransactionMode;
 use crate::error::{Result, SqlError};
+use crate::health::Health;
 use crate::planner::{Assignment, SetTarget, SetValue};
 use crate::protocol::column::BINARY_CHARSET;
 use crate::protocol::row::TextRow;
@@ -257,22 +258,30 @@ impl Session {
     /// keyspace's first, else that of the first unsharded keyspace, else any.
     pub(super) async fn any_lease(&self, topology: &Snapshot) -> Result<Lease> {
         let selected = self.scope.target.keyspace.as_deref();
-        let tablet = any_tablet(topology, selected)?;
+        let tablet = any_tablet(topology, selected, &self.shared.health)?;
         let lease = self.shared.pools.lease(tablet, self.found_rows, &self.settings).await;
         lease.map_err(|error| error.for_shard(&format!("{}/{}", tablet.keyspace, tablet.shard)))
     }
 }
 
-/// The primary of a shard that serves statements without tables.
-pub(super) fn any_tablet<'a>(topology: &'a Snapshot, keyspace: Option<&str>) -> Result<&'a Arc<Tablet>> {
+/// A server of a shard that answers what needs no rows: a primary that answers, else any server that
+/// answers, else a primary.
+pub(super) fn any_tablet<'a>(
+    topology: &'a Snapshot,
+    keyspace: Option<&str>,
+    health: &Health,
+) -> Result<&'a Arc<Tablet>> {
     let selected = keyspace.and_then(|name| topology.keyspaces.get(name));
     let unsharded = topology.keyspaces.values().find(|keyspace| keyspace.shards.len() == 1);
     let any = topology.keyspaces.values().next();
     let keyspace = selected.or(unsharded).or(any).ok_or_else(SqlError::no_database)?;
-    let tablets = keyspace.shards.iter().flat_map(|shard| &shard.tablets);
-    tablets
-        .clone()
-        .find(|tablet| tablet.kind == TabletType::Primary)
+    let tablets = || keyspace.shards.iter().flat_map(|shard| &shard.tablets);
+    let is_primary = |tablet: &&Arc<Tablet>| tablet.kind == TabletType::Primary;
+    let answers = |tablet: &&Arc<Tablet>| health.state(&tablet.alias).is_none_or(|state| !state.is_away());
+    tablets()
+        .find(|tablet| is_primary(tablet) && answers(tablet))
+        .or_else(|| tablets().find(answers))
+        .or_else(|| tablets().find(is_primary))
         .ok_or_else(|| SqlError::no_primary(&keyspace.name, "any"))
 }
 

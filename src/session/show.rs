@@ -10,7 +10,6 @@ use crate::error::{Result, SqlError};
 use crate::frontend::Closed;
 use crate::planner::Show;
 use crate::protocol::response::OkPacket;
-use crate::topology::Address;
 use crate::twopc::TransactionStatus;
 use crate::vschema::Keyspace;
 
@@ -57,7 +56,12 @@ impl Session {
         Ok(match show {
             Show::Databases { like, system } => databases(world, like.as_deref(), *system),
             Show::VitessShards { like } => shards(world, like.as_deref()),
-            Show::VitessTablets { like } => self.tablets(world, like.as_deref()),
+            Show::VitessTablets { like } => {
+                super::servers::tablets(&world.topology, &self.shared.health, like.as_deref())
+            }
+            Show::VitessReplicationStatus { like } => {
+                super::servers::replication(&world.topology, &self.shared.health, like.as_deref())
+            }
             Show::VitessTarget => {
                 let mut table = Table::text(&["Target"]);
                 table.row([self.state.target.to_string()]);
@@ -86,43 +90,6 @@ impl Session {
     fn keyspace<'w>(&self, world: &'w World) -> Result<&'w Keyspace> {
         let name = self.scope.target.keyspace.as_deref().ok_or_else(SqlError::no_database)?;
         world.vschema.keyspace(name).ok_or_else(|| SqlError::unknown_database(name))
-    }
-
-    /// `SHOW VITESS_TABLETS`, with Vitess's columns.
-    fn tablets(&self, world: &World, like: Option<&str>) -> Table {
-        let mut table = Table::text(&[
-            "Cell",
-            "Keyspace",
-            "Shard",
-            "TabletType",
-            "State",
-            "Alias",
-            "Hostname",
-            "PrimaryTermStartTime",
-        ]);
-        let shards = world.topology.keyspaces.values().flat_map(|keyspace| &keyspace.shards);
-        for tablet in shards.flat_map(|shard| &shard.tablets) {
-            let alias = tablet.alias.to_string();
-            let host = match &tablet.address {
-                Address::Tcp { host, port } => format!("{host}:{port}"),
-                Address::Unix(path) => path.display().to_string(),
-            };
-            if like.is_some_and(|like| !matches(like, &tablet.keyspace) && !matches(like, &alias)) {
-                continue;
-            }
-            let healthy = self.shared.pools.pool(tablet, self.found_rows).is_healthy();
-            table.row([
-                tablet.alias.cell.to_string(),
-                tablet.keyspace.to_string(),
-                tablet.shard.to_string(),
-                tablet.kind.as_str().to_ascii_uppercase(),
-                if healthy { "SERVING" } else { "NOT_SERVING" }.to_owned(),
-                alias,
-                host,
-                String::new(),
-            ]);
-        }
-        table
     }
 
     fn warnings(&self, errors: bool, count: bool) -> Table {

@@ -69,6 +69,12 @@ impl StatementKind {
         }
     }
 
+    /// Whether a server that only reads refuses it for what it is.
+    #[must_use]
+    pub fn needs_primary(self) -> bool {
+        self.is_change() || self == Self::Ddl
+    }
+
     /// Whether it changes rows.
     #[must_use]
     pub fn is_change(self) -> bool {

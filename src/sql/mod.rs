@@ -7,6 +7,7 @@
 
 mod classify;
 mod directive;
+mod function;
 mod lex;
 pub mod literal;
 mod normalize;
@@ -18,6 +19,7 @@ mod token;
 
 pub use classify::{StatementKind, classify, refuses_prepare};
 pub use directive::{directive, directive_in};
+pub use function::calls_unknown_function;
 pub use lex::{LexOptions, Lexer};
 pub use normalize::{Normalizer, Statement, is_system_schema};
 pub use operand::{Bindings, Literal, LiteralKind, Operand};

@@ -285,6 +285,32 @@ impl ShardTransactions {
         self.warnings.len()
     }
 
+    /// Where the open transaction stands on a shard, if it does.
+    #[must_use]
+    pub fn place_on(&self, shard: &Shard) -> Option<&Place> {
+        self.pins.iter().find(|pin| pin.is_on(shard)).map(|pin| &pin.place)
+    }
+
+    /// After a server refused a statement because it takes no writes: takes the shard (`keyspace/shard`)
+    /// out of the transaction if that statement was the first there, so that it may run on another
+    /// server. False where the transaction has done something there already.
+    pub fn leave_refusing(&mut self, shard: &str) -> bool {
+        if self.distributed.is_some() {
+            return !self.pins.iter().any(|pin| pin.name() == shard);
+        }
+        let before = self.pins.len();
+        // The pool rolls back what BEGIN began.
+        self.pins.retain(|pin| pin.used || pin.name() != shard);
+        self.pins.len() < before || !self.pins.iter().any(|pin| pin.name() == shard)
+    }
+
+    /// Ends the transaction because a server of it takes no writes any more: what it did is rolled back
+    /// everywhere, and only ROLLBACK goes on.
+    pub async fn fail(&mut self) {
+        self.rollback().await;
+        self.state = State::Failed;
+    }
+
     /// Warnings that were added since the last call.
     pub fn take_warnings(&mut self) -> Vec<Warning> {
         std::mem::take(&mut self.warnings)
@@ -335,7 +361,11 @@ impl ShardTransactions {
             let lease = connect.pools.lease(&place.tablet, connect.found_rows, connect.settings).await;
             lease.map_err(|error| error.for_shard(&place.shard.full_name()))
         }));
-        for (place, lease) in fresh.iter().zip(leases.await?) {
+        let leases = leases.await?;
+        for pin in &mut self.pins {
+            pin.used |= places.iter().any(|place| pin.is_on(&place.shard));
+        }
+        for (place, lease) in fresh.iter().zip(leases) {
             let mut pin = Pin::new((*place).clone(), lease, connect.settings);
             self.send_begin(&mut pin);
             self.pins.push(pin);

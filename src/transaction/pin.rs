@@ -8,11 +8,12 @@ use std::sync::Arc;
 
 use super::Place;
 use crate::backend::{BackendError, Event, Lease, NAMES, OwnedEvent, Prepared, Settings};
-use crate::error::{Result, SqlError};
+use crate::error::{Outcome, Result, SqlError};
 use crate::topology::Shard;
 
 /// A shard's connection inside a transaction.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is one independent fact of the connection")]
 pub struct Pin {
     pub(super) place: Place,
     pub(super) lease: Lease,
@@ -28,6 +29,8 @@ pub struct Pin {
     pub(super) guarded: bool,
     /// The server has confirmed BEGIN.
     began: bool,
+    /// More than one statement was sent.
+    pub(super) used: bool,
     fate: Fate,
 }
 
@@ -72,6 +75,7 @@ impl Pin {
             affected_before,
             guarded: false,
             began: false,
+            used: false,
             fate: Fate::Open,
         }
     }
@@ -119,7 +123,7 @@ impl Pin {
     pub(super) fn failed(&mut self, error: BackendError) -> SqlError {
         if error.loses_connection() {
             self.fate = Fate::Lost;
-            return SqlError::transaction_lost(&self.name()).caused_by(error);
+            return transaction_lost(&self.name(), error);
         }
         self.refused(error.for_shard(&self.name()))
     }
@@ -254,6 +258,10 @@ impl Pin {
     }
 }
 
+fn transaction_lost(shard: &str, error: BackendError) -> SqlError {
+    SqlError::transaction_lost(shard).caused_by(error).at_shard(shard, Outcome::Unknown)
+}
+
 // === impl Held ===
 
 impl Held<'_> {
@@ -345,7 +353,7 @@ impl Held<'_> {
                     }
                     Err(error) if error.loses_connection() => {
                         *fate = Fate::Lost;
-                        Err(SqlError::transaction_lost(&place.shard.full_name()).caused_by(error))
+                        Err(transaction_lost(&place.shard.full_name(), error))
                     }
                     Err(error) => Err(error.for_shard(&place.shard.full_name())),
                 }

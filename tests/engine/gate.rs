@@ -5,12 +5,13 @@ use std::sync::{Arc, Mutex};
 use bytes::Bytes;
 use mysql_async::prelude::Queryable as _;
 use shardgate::backend::{BackendConfig, Event, Pools, Settings};
-use shardgate::config::{self, Backend, Secret, TransactionMode};
+use shardgate::config::{self, Backend, Buffer, Health as HealthConfig, Secret, TransactionMode};
 use shardgate::error::{Result, SqlError};
 use shardgate::executor::{
     ExecContext, MemoryBudget, MemoryLimits, OkSummary, Output, Protocol, RowFormat, Scratch, Sequences,
     Shape, execute,
 };
+use shardgate::health::Health;
 use shardgate::key::{KeyRange, TabletType};
 use shardgate::metrics::Metrics;
 use shardgate::planner::{Node, Plan, Route, Routing, StatementKind};
@@ -46,6 +47,7 @@ pub(crate) struct Answer {
 }
 
 pub(crate) struct Gate {
+    health: Arc<Health>,
     pub(crate) pools: Arc<Pools>,
     pub(crate) sequences: Sequences,
     scratch: Scratch,
@@ -104,6 +106,13 @@ impl Gate {
         let config = BackendConfig { user: "root".into(), ..BackendConfig::default() };
         let pools = Pools::new(config, Arc::clone(&metrics), tasks.clone(), CancellationToken::new());
         let login = Backend { user: "root".into(), password: Some(Secret::new("")), ..Backend::default() };
+        let health = Health::new(
+            (&HealthConfig::default(), &Buffer::default(), &login),
+            "test",
+            Arc::clone(&metrics),
+            tasks.clone(),
+            CancellationToken::new(),
+        );
         let sequences = Sequences::new(&login, Arc::clone(&metrics), tasks);
         let shard = |keyspace: &str, name: &str, schema: &str, uid| {
             let tablet = Tablet {
@@ -130,7 +139,7 @@ impl Gate {
         };
         let settings = Mutex::new(pools.settings().baseline());
         let scratch = Scratch::new(&config::Scratch::default(), &login);
-        Self { pools, sequences, scratch, topology, metrics, settings, root }
+        Self { health, pools, sequences, scratch, topology, metrics, settings, root }
     }
 
     /// A connection past the gate.
@@ -170,6 +179,7 @@ impl Gate {
         let memory = MemoryBudget::new(limits, &self.metrics.query);
         let context = ExecContext {
             topology: &self.topology,
+            health: &self.health,
             pools: &self.pools,
             transactions: tx,
             settings: &settings,
@@ -178,6 +188,7 @@ impl Gate {
             bindings,
             protocol: if binary { Protocol::Binary(&execution) } else { Protocol::Text },
             tablet_type: TabletType::Primary,
+            writes: true,
             keyspace: None,
             names_tables: true,
             routes: None,

@@ -5,6 +5,7 @@ mod cli;
 mod commands;
 mod dev;
 mod driver;
+mod failover;
 mod hostile;
 mod http;
 mod java;
@@ -32,6 +33,7 @@ pub fn all() -> Vec<Test> {
         statements::TESTS,
         dev::TESTS,
         replicas::TESTS,
+        failover::TESTS,
         types::TESTS,
         prepared::TESTS,
         schema::TESTS,

@@ -1,0 +1,289 @@
+//! In which order does a planned switch go?
+//!
+//! 1. All servers of the shard must answer; the new primary is chosen among the replicas and brought near
+//!    the old one first, while clients still write.
+//! 2. The old primary refuses writes. Statements under way end, or are ended.
+//! 3. Its final position is read, and the new primary catches up with it.
+//! 4. The new primary forgets its source and takes writes.
+//! 5. The topology is written: from here on gates write to the new primary.
+//! 6. The other servers, the old primary among them, follow the new one.
+//!
+//! Whatever fails before step 4 is taken back: the old primary takes writes again. From step 4 on the
+//! way leads only forward; what fails there is told, and asking again finishes it.
+//!
+//! The facts behind the order: Vitess's PlannedReparentShard, and the measured behaviour of
+//! `super_read_only` and `read_only` (both let open transactions be, and refuse their commits).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::{BoxFuture, join_all};
+use tokio::time::Instant;
+
+use super::server::{Family, Server, Source};
+use super::{Step, StepError};
+use crate::config::Secret;
+use crate::control::Dialer;
+use crate::topology::{Address, Shard, Tablet, TabletAlias, TabletType};
+
+/// Writes down which server is the primary of a shard.
+pub trait Record {
+    /// Makes `new` the primary of its shard and `old` a replica, in one write. When this returns, gates
+    /// learn of it.
+    ///
+    /// # Errors
+    /// The topology was not written, or it is not known whether it was.
+    fn record<'a>(&'a self, new: &'a Tablet, old: Option<&'a Tablet>) -> BoxFuture<'a, Result<(), String>>;
+}
+
+/// How a switch is to go.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// The new primary; chosen among the replicas where none is named.
+    pub new_primary: Option<TabletAlias>,
+    /// A server that must not stay or become the primary.
+    pub avoid_primary: Option<TabletAlias>,
+    /// How far behind the new primary may be when the switch begins, and how long it may take to catch up.
+    pub wait_replicas_timeout: Duration,
+    /// How long statements and transactions on the old primary may take to end before they are killed.
+    pub grace: Duration,
+    /// The account that replicas log in with.
+    pub replication_user: String,
+    /// Its password.
+    pub replication_password: Secret,
+    /// Whether replicas use TLS towards their primary.
+    pub replication_tls: bool,
+}
+
+/// What a switch did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Switched {
+    /// The primary now.
+    pub primary: TabletAlias,
+    /// The primary before.
+    pub old_primary: Option<TabletAlias>,
+    /// What the old primary had executed.
+    pub position: String,
+    /// For how long the shard took no writes.
+    pub without_primary: Duration,
+    /// Servers that do not follow the new primary, and why.
+    pub not_following: Vec<String>,
+}
+
+/// One server of the shard during the switch.
+struct Member<'s> {
+    tablet: &'s Arc<Tablet>,
+    server: Server,
+}
+
+/// How long dialling one server may take.
+const DIAL_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long killing sessions may take after the grace time.
+const KILL_LIMIT: Duration = Duration::from_secs(5);
+
+/// Switches the primary of a shard to another server, without losing a transaction.
+///
+/// # Errors
+/// A server that is away, a replica that does not catch up, or a step that a server refuses. The old primary takes
+/// writes again then, unless the new one does already.
+pub async fn planned(shard: &Shard, dialer: &Dialer, plan: &Plan, record: &dyn Record) -> Step<Switched> {
+    let mut members = reach_all(shard, dialer).await?;
+    let old = members.iter().position(|member| member.tablet.kind == TabletType::Primary);
+    let new = choose(&mut members, old, plan).await?;
+    if Some(new) == old {
+        return finish(members, new, plan).await;
+    }
+    let Some(old) = old else { return Err(failed(shard, "choosing", "the topology names no primary")) };
+    // Most of what is missing arrives while clients still write.
+    let position = members[old].server.position().await?;
+    must_have(&mut members[new].server, &position, plan.wait_replicas_timeout).await?;
+    let waits_for_replicas = members[old].server.is_semi_sync_source().await?;
+    let stopped = Instant::now();
+    let position = match demote(&mut members, old, new, plan).await {
+        Ok(position) => position,
+        Err(error) => {
+            // Clients must be able to write again, whatever the reason was.
+            if let Err(undo) = members[old].server.accept_writes().await {
+                tracing::error!(%undo, "the old primary does not take writes again");
+            }
+            return Err(error);
+        }
+    };
+    members[new].server.forget_source().await?;
+    members[new].server.semi_sync(waits_for_replicas, false).await?;
+    members[new].server.accept_writes().await?;
+    let recorded = record.record(members[new].tablet, Some(members[old].tablet)).await;
+    let without_primary = stopped.elapsed();
+    let not_following = follow(&mut members, new, plan).await;
+    recorded.map_err(|why| failed(shard, "recording the new primary", &why))?;
+    Ok(Switched {
+        primary: members[new].tablet.alias.clone(),
+        old_primary: Some(members[old].tablet.alias.clone()),
+        position,
+        without_primary,
+        not_following,
+    })
+}
+
+/// The wanted primary is the primary already: a switch that was cut off is brought to its end.
+async fn finish(mut members: Vec<Member<'_>>, primary: usize, plan: &Plan) -> Step<Switched> {
+    let started = Instant::now();
+    let server = &mut members[primary].server;
+    if server.has_source().await? {
+        server.forget_source().await?;
+    }
+    if server.is_read_only().await? {
+        server.accept_writes().await?;
+    }
+    let position = server.position().await?;
+    let without_primary = started.elapsed();
+    let not_following = follow(&mut members, primary, plan).await;
+    let alias = members[primary].tablet.alias.clone();
+    Ok(Switched { primary: alias, old_primary: None, position, without_primary, not_following })
+}
+
+/// A connection to every server of the shard.
+async fn reach_all<'s>(shard: &'s Shard, dialer: &Dialer) -> Step<Vec<Member<'s>>> {
+    let dialled = shard.tablets.iter().map(async |tablet: &'s Arc<Tablet>| {
+        let name = tablet.alias.to_string();
+        let failed = |detail: String| StepError { server: name.clone(), step: "connecting", detail };
+        let conn = tokio::time::timeout(DIAL_TIMEOUT, dialer.dial(&tablet.address))
+            .await
+            .map_err(|_| failed(format!("no answer within {DIAL_TIMEOUT:?}")))?
+            .map_err(|error| failed(error.to_string()))?;
+        Ok(Member { tablet, server: Server::new(conn, &name).await? })
+    });
+    join_all(dialled).await.into_iter().collect()
+}
+
+/// The new primary: the one that is named, else the replica that has most.
+async fn choose(members: &mut [Member<'_>], old: Option<usize>, plan: &Plan) -> Step<usize> {
+    let fault = |alias: &TabletAlias, detail: &str| StepError {
+        server: alias.to_string(),
+        step: "choosing",
+        detail: detail.to_owned(),
+    };
+    if let Some(wanted) = &plan.new_primary {
+        let found = members.iter().position(|member| member.tablet.alias == *wanted);
+        let at = found.ok_or_else(|| fault(wanted, "it is not a server of this shard"))?;
+        return match members[at].tablet.kind {
+            TabletType::Rdonly => Err(fault(wanted, "a server of type rdonly is never promoted")),
+            _ => Ok(at),
+        };
+    }
+    let old_alias = old.map(|at| members[at].tablet.alias.clone());
+    if let (Some(avoid), Some(current)) = (&plan.avoid_primary, &old_alias)
+        && avoid != current
+        && let Some(at) = old
+    {
+        // The one to be avoided is not the primary: nothing is to be done.
+        return Ok(at);
+    }
+    let mut best: Option<(usize, String)> = None;
+    for (at, member) in members.iter_mut().enumerate() {
+        let avoided = plan.avoid_primary.as_ref() == Some(&member.tablet.alias);
+        if member.tablet.kind != TabletType::Replica || avoided {
+            continue;
+        }
+        let position = member.server.position().await?;
+        let ahead = match &best {
+            None => true,
+            Some((_, than)) => member.server.is_ahead(&position, than).await?,
+        };
+        if ahead {
+            best = Some((at, position));
+        }
+    }
+    best.map(|(at, _)| at).ok_or_else(|| StepError {
+        server: members.first().map_or_else(String::new, |member| member.tablet.alias.to_string()),
+        step: "choosing",
+        detail: "the shard has no replica that can be promoted".to_owned(),
+    })
+}
+
+/// The old primary takes no writes any more, and the new one has everything.
+async fn demote(members: &mut [Member<'_>], old: usize, new: usize, plan: &Plan) -> Step<String> {
+    let server = &mut members[old].server;
+    server.refuse_writes().await?;
+    server.end_sessions(plan.grace, KILL_LIMIT).await?;
+    let position = loop {
+        let first = server.position().await?;
+        if server.position().await? == first {
+            break first;
+        }
+    };
+    must_have(&mut members[new].server, &position, plan.wait_replicas_timeout).await?;
+    Ok(position)
+}
+
+async fn must_have(server: &mut Server, position: &str, limit: Duration) -> Step<()> {
+    if server.wait_for(position, limit).await? {
+        return Ok(());
+    }
+    let detail = format!("it does not have {position} within {limit:?}");
+    Err(StepError { server: server.name().to_owned(), step: "catching up", detail })
+}
+
+/// All others follow the new primary, at the same time; what fails is told.
+async fn follow(members: &mut [Member<'_>], primary: usize, plan: &Plan) -> Vec<String> {
+    let (host, port) = match &members[primary].tablet.address {
+        Address::Tcp { host, port } => (host.clone(), *port),
+        // A server behind a socket is on this machine, and says its port itself.
+        Address::Unix(_) => match members[primary].server.port().await {
+            Ok(port) => ("127.0.0.1".to_owned(), port),
+            Err(error) => return vec![error.to_string()],
+        },
+    };
+    let source = Source {
+        host,
+        port,
+        user: plan.replication_user.clone(),
+        password: plan.replication_password.clone(),
+        tls: plan.replication_tls,
+    };
+    let others = members.iter_mut().enumerate().filter(|(at, _)| *at != primary);
+    let followed = join_all(others.map(async |(_, member): (usize, &mut Member<'_>)| {
+        member.server.refuse_writes().await?;
+        member.server.follow(&source).await
+    }));
+    followed.await.into_iter().filter_map(Result::err).map(|error| error.to_string()).collect()
+}
+
+fn failed(shard: &Shard, step: &'static str, detail: &str) -> StepError {
+    StepError { server: shard.full_name(), step, detail: detail.to_owned() }
+}
+
+// === impl Server ===
+
+impl Server {
+    /// Whether `position` holds everything of `other` and more.
+    async fn is_ahead(&mut self, position: &str, other: &str) -> Step<bool> {
+        match self.family() {
+            Family::MySql => {
+                let query = format!(
+                    "SELECT GTID_SUBSET('{other}', '{position}') AND NOT GTID_SUBSET('{position}', '{other}')"
+                );
+                Ok(self.number(&query, "comparing positions").await? == Some(1))
+            }
+            Family::MariaDb => Ok(sequence(position) > sequence(other)),
+        }
+    }
+}
+
+/// The sum of the sequence numbers of a MariaDB position: positions of one shard have the same domains.
+fn sequence(position: &str) -> u64 {
+    position.split(',').filter_map(|gtid| gtid.rsplit('-').next()?.trim().parse::<u64>().ok()).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn mariadb_positions_compare_by_their_sequence_numbers() {
+        assert!(sequence("0-3-12") > sequence("0-1-9"));
+        assert_eq!(sequence(""), 0);
+        assert_eq!(sequence("0-1-5,1-2-7"), 12);
+    }
+}
