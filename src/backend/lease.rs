@@ -65,7 +65,9 @@ impl Lease {
     pub async fn cancel(&mut self) -> Result<(), BackendError> {
         let kill = self.kill_target();
         let limit = self.pool.config().reset_timeout;
-        let result = match tokio::time::timeout(limit, self.abandon(kill)).await {
+        // Boxed: it is rare, and would make the future of every statement larger.
+        let abandoned = Box::pin(tokio::time::timeout(limit, self.abandon(kill)));
+        let result = match abandoned.await {
             Ok(result) => result,
             Err(_) => Err(BackendError::Timeout),
         };

@@ -145,7 +145,8 @@ impl Pool {
         self.series.leases.inc();
         let connection = match self.take_idle(settings) {
             Some(connection) => connection,
-            None => self.open().await?,
+            // Boxed: most leases find a connection that is there.
+            None => Box::pin(self.open()).await?,
         };
         let mut lease = Lease::new(connection, slot);
         match lease.adopt(settings).await? {

@@ -82,8 +82,9 @@ pub async fn execute<'a>(plan: &Plan, context: ExecContext<'a>) -> Result<Output
         | Node::Distinct { .. }
         | Node::Truncate { .. } => context.select(&plan.node, plan.kind).await,
         Node::Modify(route) => context.modify(route, plan.kind).await,
-        Node::Insert(insert) => context.insert(insert, plan.kind).await,
-        Node::NextValues { sequence, count } => context.next_values(sequence, count).await,
+        // Boxed: the future of every statement would be as large as the largest.
+        Node::Insert(insert) => Box::pin(context.insert(insert, plan.kind)).await,
+        Node::NextValues { sequence, count } => Box::pin(context.next_values(sequence, count)).await,
         Node::Gather(gather) => Box::pin(context.gather(gather)).await,
         Node::Show(_) | Node::Session(_) => Err(SqlError::bug("a session statement reached the executor")),
     }

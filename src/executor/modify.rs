@@ -40,8 +40,11 @@ impl<'a> ExecContext<'a> {
             // The condition holds for no row: nothing to send, nothing changed.
             Targets::Nowhere(_) => Ok(Output::Done(OkSummary::default())),
             Targets::One(target) => self.forward(target, statement).await,
-            Targets::Many(targets) if kind == StatementKind::Ddl => self.define(&targets, statement).await,
-            Targets::Many(targets) => self.change(&targets, statement).await.map(Output::Done),
+            // Boxed, as in `execute`: one shard's statements need none of this.
+            Targets::Many(targets) if kind == StatementKind::Ddl => {
+                Box::pin(self.define(&targets, statement)).await
+            }
+            Targets::Many(targets) => Box::pin(self.change(&targets, statement)).await.map(Output::Done),
         }
     }
 

@@ -50,7 +50,7 @@ impl<'a> ExecContext<'a> {
             Targets::One(target) | Targets::Nowhere(target) => vec![target],
             Targets::Many(targets) => targets,
         };
-        self.merged(&targets, statement, route, &steps).await.map(Output::Rows)
+        Box::pin(self.merged(&targets, statement, route, &steps)).await.map(Output::Rows)
     }
 
     async fn merged(

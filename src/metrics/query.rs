@@ -74,7 +74,9 @@ pub struct ApiSeries {
     /// Bytes of statement text received.
     pub text_characters: IntCounter,
     errors: IntCounterVec,
-    labels: [Box<str>; 3],
+    operation: &'static str,
+    keyspace: Box<str>,
+    db_type: &'static str,
 }
 
 /// The handles of one kind of plan.
@@ -155,7 +157,7 @@ impl QueryMetrics {
 
     /// The handles for one operation of a session; `keyspace` is empty before a `USE`.
     #[must_use]
-    pub fn api(&self, operation: Operation, keyspace: &str, db_type: &str) -> ApiSeries {
+    pub fn api(&self, operation: Operation, keyspace: &str, db_type: &'static str) -> ApiSeries {
         let labels = [operation.as_str(), keyspace, db_type];
         ApiSeries {
             seconds: self.api.with_label_values(&labels),
@@ -163,7 +165,9 @@ impl QueryMetrics {
             rows_affected: self.rows_affected.with_label_values(&labels),
             text_characters: self.text_characters.with_label_values(&labels),
             errors: self.api_errors.clone(),
-            labels: labels.map(Box::from),
+            operation: operation.as_str(),
+            keyspace: keyspace.into(),
+            db_type,
         }
     }
 
@@ -215,9 +219,8 @@ impl QueryMetrics {
 impl ApiSeries {
     /// Counts an error by its MySQL code. Errors are rare: this one looks its labels up.
     pub fn failed(&self, code: u16) {
-        let [operation, keyspace, db_type] = &self.labels;
         let code = code.to_string();
-        self.errors.with_label_values(&[&**operation, keyspace, db_type, &code]).inc();
+        self.errors.with_label_values(&[self.operation, &*self.keyspace, self.db_type, &code]).inc();
     }
 }
 

@@ -6,6 +6,8 @@
 //! set; a parameter that got long data has no bytes, whatever its type and NULL bit; types may be
 //! left out when a statement is executed again.
 
+use std::borrow::Cow;
+
 use bytes::{BufMut, Bytes, BytesMut};
 
 use super::ProtocolError;
@@ -63,7 +65,7 @@ pub struct Execute<'a> {
     /// [`CURSOR_READ_ONLY`] and others.
     pub flags: u8,
     /// The types of all parameters: the sent ones, or those of the execution before.
-    pub types: Vec<ParameterType>,
+    pub types: Cow<'a, [ParameterType]>,
     /// The parameters, in order.
     pub parameters: Vec<Parameter<'a>>,
     /// The parameters' bytes as they came, if they can be passed on as they are: no long data.
@@ -132,7 +134,8 @@ impl<'a> Execute<'a> {
         } else {
             context.params
         };
-        let nothing = Self { statement_id, flags, types: Vec::new(), parameters: Vec::new(), values: None };
+        let nothing =
+            Self { statement_id, flags, types: Cow::default(), parameters: Vec::new(), values: None };
         if count < context.params || count > usize::from(u16::MAX) {
             return Err(input.malformed());
         }
@@ -141,8 +144,8 @@ impl<'a> Execute<'a> {
         }
         let nulls = input.take(count.div_ceil(8))?;
         let types = match input.u8()? {
-            0 if context.types.len() >= context.params => context.types[..context.params].to_vec(),
-            1 => take_types(&mut input, count, context.params, attributes)?,
+            0 if context.types.len() >= context.params => Cow::Borrowed(&context.types[..context.params]),
+            1 => Cow::Owned(take_types(&mut input, count, context.params, attributes)?),
             _ => return Err(input.malformed()),
         };
         let start = input.remaining();
@@ -168,7 +171,7 @@ impl<'a> Execute<'a> {
     pub fn values(&self) -> Result<Vec<Value>, ProtocolError> {
         self.parameters
             .iter()
-            .zip(&self.types)
+            .zip(self.types.iter())
             .map(|(parameter, one)| match *parameter {
                 Parameter::Null => Ok(Value::Null),
                 Parameter::Bytes(bytes) => value::from_binary(one.value_type(), bytes),

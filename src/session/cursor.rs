@@ -5,6 +5,7 @@
 //! within the query's memory budget: a shard's connection is not held up between two FETCHes.
 
 use std::collections::VecDeque;
+use std::pin::pin;
 
 use bytes::{Bytes, BytesMut};
 
@@ -62,7 +63,8 @@ async fn open_forwarded(
     let open = status | Status::CURSOR_EXISTS;
     let mut answered = Answered::default();
     loop {
-        let event = match interruptible(client, entry, forward.next()).await {
+        let event = interruptible(client, entry, pin!(forward.next())).await;
+        let event = match event {
             Ok(Ok(event)) => event,
             Ok(Err(error)) if answered.has_rows => return Ok(Err(error.final_answer())),
             Ok(Err(error)) => return Ok(Err(error)),
@@ -116,7 +118,8 @@ async fn open_merged(
 ) -> Result<Result<(Answered, Option<Cursor>)>, Stop> {
     let open = status | Status::CURSOR_EXISTS;
     loop {
-        match interruptible(client, entry, rows.rows.next_batch()).await.map_err(Stop::Interrupted)? {
+        let batch = interruptible(client, entry, pin!(rows.rows.next_batch())).await;
+        match batch.map_err(Stop::Interrupted)? {
             Ok(Some(batch)) => {
                 for row in batch {
                     if let Err(error) = cursor.keep(row) {

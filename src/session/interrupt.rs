@@ -29,12 +29,13 @@ impl Interruption {
     }
 }
 
-/// Does some work for as long as nothing stops it. The work is dropped when something does, so what
-/// it holds must clean up after itself in its `Drop`.
+/// Does some work for as long as nothing stops it. The caller drops the work then, so what it holds must
+/// clean up after itself in its `Drop`. It comes pinned: a future that is passed by value is kept twice,
+/// as the argument and where it runs, in every future around this one.
 pub(super) async fn interruptible<T>(
     client: &mut ClientConnection,
     entry: &Entry,
-    work: impl Future<Output = T>,
+    work: Pin<&mut impl Future<Output = T>>,
 ) -> Result<T, Interruption> {
     tokio::select! {
         biased;

@@ -48,7 +48,7 @@ use crate::config::TransactionMode;
 use crate::executor::{MemoryLimits, Scratch, Sequences};
 use crate::frontend::{self, ClientConnection, ClientStream, Closed, Login, LoginSettings};
 use crate::health::Health;
-use crate::metrics::Metrics;
+use crate::metrics::{GaugeGuard, Metrics};
 use crate::protocol::capability::{Capabilities, Status};
 use crate::schema::Tracker;
 use crate::sql::{LexOptions, Normalizer};
@@ -149,18 +149,25 @@ struct Session {
 /// # Errors
 /// Why the conversation is over; [`Closed::ByClient`] is the ordinary end.
 pub async fn serve(stream: ClientStream, shared: Arc<Shared>) -> Result<(), Closed> {
+    // Boxed: what only the login needs must not stay with an idle client.
+    let (mut session, _open) = Box::pin(open(stream, shared)).await?;
+    session.conversation().await
+}
+
+/// From the greeting to the session, which a gauge counts.
+async fn open(stream: ClientStream, shared: Arc<Shared>) -> Result<(Session, GaugeGuard), Closed> {
     let registration = shared.registry.register(stream.peer().to_string());
     let started = Instant::now();
     let (client, login) = Box::pin(frontend::login(stream, registration.entry().id, &shared.login)).await?;
     shared.metrics.frontend.connect_seconds.observe(started.elapsed().as_secs_f64());
-    let _open = crate::metrics::GaugeGuard::new(&shared.metrics.frontend.connections);
+    let open = GaugeGuard::new(&shared.metrics.frontend.connections);
     let mut session = Session::new(shared, client, registration, &login);
     if let Some(name) = login.database.as_deref().filter(|name| !name.is_empty())
         && let Err(error) = session.select(name)
     {
         return Err(session.client.refuse(error).await);
     }
-    session.conversation().await
+    Ok((session, open))
 }
 
 // === impl Shared ===

@@ -3,6 +3,8 @@
 //! PREPARE plans the text with its `?` as operands and asks one shard for the metadata. EXECUTE routes
 //! by the values in hand; shards get the statement prepared, too, so that binary rows pass through.
 
+use std::sync::Arc;
+
 use bytes::{Bytes, BytesMut};
 
 use super::plan_cache::Planned;
@@ -16,7 +18,7 @@ use crate::planner;
 use crate::protocol::column::Columns;
 use crate::protocol::response::EofPacket;
 use crate::protocol::statement::{CURSOR_READ_ONLY, Execute, ParameterContext};
-use std::sync::Arc;
+use crate::value::Value;
 
 /// The most bytes that SEND_LONG_DATA may collect for one statement: MySQL's max_allowed_packet
 /// default.
@@ -69,7 +71,7 @@ impl Session {
             text: text.clone(),
             params: plan.params,
             plan: (self.scope_of_prepared(&world), plan),
-            types: Vec::new(),
+            types: Arc::default(),
             long_data: Vec::new(),
             long_data_overflow: false,
             cursor: None,
@@ -105,58 +107,49 @@ impl Session {
     /// COM_STMT_EXECUTE.
     pub(super) async fn execute_prepared(&mut self, id: u32, body: &[u8]) -> Result<(), Closed> {
         self.registration.entry().forget_query_kill();
-        match self.executable(id, body) {
-            Ok(execution) => self.run_prepared(id, execution).await,
+        let Some(statement) = self.prepared.get_mut(id) else {
+            self.fail(RowFormat::Binary, &SqlError::unknown_statement(id, "mysqld_stmt_execute"));
+            return Ok(());
+        };
+        statement.cursor = None;
+        // Long data is used up by one EXECUTE, whatever becomes of it.
+        let long_data = std::mem::take(&mut statement.long_data);
+        if std::mem::take(&mut statement.long_data_overflow) {
+            self.fail(RowFormat::Binary, &SqlError::packet_too_large());
+            return Ok(());
+        }
+        let types = Arc::clone(&statement.types);
+        let context = ParameterContext {
+            params: usize::from(statement.params),
+            types: &types,
+            long_data: &long_data,
+            capabilities: self.client.capabilities(),
+        };
+        match Execute::decode(body, context).and_then(|execute| Ok((execute.values()?, execute))) {
+            Ok((values, execute)) => {
+                // The next EXECUTE may leave the types out.
+                if *execute.types != *types {
+                    statement.types = execute.types[..].into();
+                }
+                self.run_prepared(id, &execute, &values).await
+            }
             Err(error) => {
-                self.fail(RowFormat::Binary, &error);
+                self.fail(RowFormat::Binary, &error.into());
                 Ok(())
             }
         }
     }
 
-    /// The statement of an EXECUTE with its parameters taken out of the packet.
-    fn executable<'b>(&mut self, id: u32, body: &'b [u8]) -> Result<Execution<'b>> {
-        let capabilities = self.client.capabilities();
-        let unknown = || SqlError::unknown_statement(id, "mysqld_stmt_execute");
-        let statement = self.prepared.get_mut(id).ok_or_else(unknown)?;
-        statement.cursor = None;
-        // Long data is used up by one EXECUTE, whatever becomes of it.
-        let long_data = std::mem::take(&mut statement.long_data);
-        if std::mem::take(&mut statement.long_data_overflow) {
-            return Err(SqlError::packet_too_large());
-        }
-        let execute = {
-            let context = ParameterContext {
-                params: usize::from(statement.params),
-                types: &statement.types,
-                long_data: &long_data,
-                capabilities,
-            };
-            Execute::decode(body, context)
-                .map(|execute| (execute.types.clone(), execute.values(), execute.flags))
-        };
-        let (types, values, flags) = execute?;
-        let values = values?;
-        statement.types = types;
-        Ok(Execution {
-            body,
-            long_data,
-            text: statement.text.clone(),
-            plan: statement.plan.clone(),
-            values,
-            cursor: flags & CURSOR_READ_ONLY != 0,
-        })
-    }
-
-    async fn run_prepared(&mut self, id: u32, execution: Execution<'_>) -> Result<(), Closed> {
+    async fn run_prepared(&mut self, id: u32, execute: &Execute<'_>, values: &[Value]) -> Result<(), Closed> {
         let world = Self::world(&self.shared);
-        self.read(&execution.text, false);
+        let Some(statement) = self.prepared.get_mut(id) else { return Ok(()) };
+        let (text, (planned_in, plan)) = (statement.text.clone(), statement.plan.clone());
+        self.read(&text, false);
         let scope = self.scope_of_prepared(&world);
-        let (planned_in, plan) = &execution.plan;
-        let plan = if *planned_in == scope {
-            Arc::clone(plan)
+        let plan = if planned_in == scope {
+            plan
         } else {
-            match self.prepare_plan(&execution.text, &world) {
+            match self.prepare_plan(&text, &world) {
                 Ok(plan) => {
                     if let Some(statement) = self.prepared.get_mut(id) {
                         statement.plan = (scope, Arc::clone(&plan));
@@ -169,23 +162,9 @@ impl Session {
                 }
             }
         };
-        let types = self.prepared.get_mut(id).map(|statement| statement.types.clone()).unwrap_or_default();
-        let context = ParameterContext {
-            params: usize::from(plan.params),
-            types: &types,
-            long_data: &execution.long_data,
-            capabilities: self.client.capabilities(),
-        };
-        let execute = match Execute::decode(execution.body, context) {
-            Ok(execute) => execute,
-            Err(error) => {
-                self.fail(RowFormat::Binary, &SqlError::from(error));
-                return Ok(());
-            }
-        };
-        let request = Request { text: execution.text.clone(), format: RowFormat::Binary, more: false };
-        let parameters = Parameters { execute: &execute, values: &execution.values };
-        self.cursor_wanted = execution.cursor;
+        let request = Request { text, format: RowFormat::Binary, more: false };
+        let parameters = Parameters { execute, values };
+        self.cursor_wanted = execute.flags & CURSOR_READ_ONLY != 0;
         let ran = self.run(&plan, &request, Some(parameters), &world).await;
         self.cursor_wanted = false;
         if let Some(cursor) = self.opened_cursor.take()
@@ -226,14 +205,4 @@ impl Session {
             None => self.client.write_error(&SqlError::unknown_statement(id, "mysqld_stmt_reset")),
         }
     }
-}
-
-/// An EXECUTE that was understood.
-struct Execution<'b> {
-    body: &'b [u8],
-    long_data: Vec<Option<BytesMut>>,
-    text: Bytes,
-    plan: (super::plan_cache::Scope, Arc<Planned>),
-    values: Vec<crate::value::Value>,
-    cursor: bool,
 }

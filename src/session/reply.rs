@@ -3,6 +3,8 @@
 //! Hot path: one shard's rows are copied from its receive buffer to the client's output buffer as runs
 //! of whole packets. Only the end is written anew, because status and warnings are the session's.
 
+use std::pin::pin;
+
 use bytes::{BufMut as _, BytesMut};
 
 use super::interrupt::{Interruption, interruptible};
@@ -98,7 +100,8 @@ async fn send_forwarded(
     // Something of the answer has gone to the client: it must not come again.
     let mut begun = false;
     loop {
-        let event = match interruptible(client, entry, forward.next()).await {
+        let event = interruptible(client, entry, pin!(forward.next())).await;
+        let event = match event {
             Ok(Ok(event)) => event,
             Ok(Err(error)) => return Ok(Err(if begun { error.final_answer() } else { error })),
             Err(interruption) => {
@@ -169,7 +172,7 @@ async fn send_rows(
     }
     let mut answered = Answered { has_rows: true, ..Answered::default() };
     loop {
-        let batch = interruptible(client, entry, rows.rows.next_batch()).await;
+        let batch = interruptible(client, entry, pin!(rows.rows.next_batch())).await;
         match batch.map_err(Stop::Interrupted)? {
             Ok(Some(batch)) => {
                 for row in &batch {

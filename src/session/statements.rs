@@ -21,7 +21,7 @@ pub(super) struct PreparedStatement {
     /// The plan, and the scope that it was made in: another scope needs another plan.
     pub(super) plan: (Scope, Arc<Planned>),
     /// Parameter types of the last EXECUTE that sent them; later ones may leave them out.
-    pub(super) types: Vec<ParameterType>,
+    pub(super) types: Arc<[ParameterType]>,
     /// Values that came piecewise (COM_STMT_SEND_LONG_DATA), by parameter; used up by EXECUTE.
     pub(super) long_data: Vec<Option<BytesMut>>,
     /// An error of SEND_LONG_DATA, which has no answer of its own: EXECUTE reports it.

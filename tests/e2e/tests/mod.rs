@@ -3,6 +3,7 @@
 mod chaos;
 mod cli;
 mod commands;
+mod containers;
 mod dev;
 mod driver;
 mod failover;
@@ -46,6 +47,7 @@ pub fn all() -> Vec<Test> {
         http::TESTS,
         limits::TESTS,
         proxy::TESTS,
+        containers::TESTS,
     ]
     .concat()
 }
