@@ -172,6 +172,10 @@ groups! {
         /// A table whose column ts is written on the primary in nanoseconds since 1970, as Vitess's
         /// _vt.heartbeat; its age is the lag. "off" takes what the servers say of their replication.
         heartbeat_table: Option<String> = None,
+        /// Whether a session's reads on replicas see what the session has written before, by GTID.
+        read_after_write: bool = true,
+        /// How long such a read waits for a replica before it goes to the primary.
+        read_after_write_timeout: Duration = Duration::from_secs(1),
     }
 
     /// Statements that wait while a shard gets a new primary (Vitess's failover buffering).

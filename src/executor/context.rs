@@ -5,12 +5,14 @@ use std::sync::Arc;
 use prometheus::IntCounter;
 use tokio::time::Instant;
 
+use super::own_writes::OwnWrites;
 use super::{MemoryBudget, Scratch, Sequences};
 use crate::backend::{Pools, Settings};
-use crate::error::{Result, SqlError};
+use crate::error::{Kind, Outcome, Result, SqlError};
 use crate::health::Health;
 use crate::key::TabletType;
 use crate::metrics::Metrics;
+use crate::planner::SequenceRef;
 use crate::protocol::statement::Execute;
 use crate::sql::{Bindings, Operand, SessionValues};
 use crate::topology::{Shard, Snapshot};
@@ -36,6 +38,8 @@ pub struct ExecContext<'a> {
     pub health: &'a Health,
     /// Connections.
     pub pools: &'a Pools,
+    /// What the session has written, for its reads on replicas; none where those may miss it.
+    pub own_writes: Option<&'a OwnWrites>,
     /// The session's transaction.
     pub transactions: &'a mut ShardTransactions,
     /// The session's settings.
@@ -107,6 +111,26 @@ impl ExecContext<'_> {
             })?,
         };
         Ok(Place { shard: Arc::clone(shard), tablet: Arc::clone(tablet) })
+    }
+
+    /// The first of `count` ids of a sequence, from a primary that takes writes.
+    ///
+    /// # Errors
+    /// As [`Sequences::take`]. What was not to be had from a primary that is away may be asked for again: a
+    /// block that was taken and not heard of is a gap.
+    pub(super) async fn take_ids(&self, sequence: &SequenceRef, count: i64) -> Result<u64> {
+        let shards = self.topology.keyspaces.get(&sequence.keyspace).map_or(&[][..], |known| &known.shards);
+        let Some(shard) = shards.first() else {
+            return self.sequences.take(self.topology, sequence, count).await;
+        };
+        self.health.primary(shard, true)?;
+        self.sequences.take(self.topology, sequence, count).await.map_err(|error| {
+            let name = shard.full_name();
+            if error.kind() == Kind::Unavailable {
+                return error.at_shard(&name, Outcome::NotSent);
+            }
+            error.answered_by(&name)
+        })
     }
 
     /// A row count of LIMIT or OFFSET.

@@ -112,7 +112,7 @@ impl<'a> ExecContext<'a> {
         if count == 0 {
             return Ok(Ids { values, first: None });
         }
-        let first = self.sequences.take(self.topology, &sequence.sequence, count).await?;
+        let first = self.take_ids(&sequence.sequence, count).await?;
         for (id, row) in (first..).zip(wanted) {
             values[row] = Value::UInt(id);
         }

@@ -120,7 +120,7 @@ impl<'a> ExecContext<'a> {
     pub(super) async fn next_values(self, sequence: &SequenceRef, count: &Operand) -> Result<Output<'a>> {
         let count = self.row_count(count).map_err(|_| SqlError::invalid_increment())?;
         let count = i64::try_from(count).map_err(|_| SqlError::invalid_increment())?;
-        let first = self.sequences.take(self.topology, sequence, count).await?;
+        let first = self.take_ids(sequence, count).await?;
         let columns = Columns::build([Column::integer(b"nextval")]);
         let shape = Shape::of(&columns, self.format())?;
         let value = match self.format() {

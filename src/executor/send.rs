@@ -2,6 +2,8 @@
 //!
 //! Hot path: one shard, outside a transaction, costs one lease and one rendered text.
 
+use std::borrow::Cow;
+
 use futures_util::future::try_join_all;
 
 use super::context::Protocol;
@@ -10,6 +12,7 @@ use super::row::RowFormat;
 use super::{ExecContext, Output};
 use crate::backend::Lease;
 use crate::error::{Result, SqlError};
+use crate::key::TabletType;
 use crate::planner::StatementKind;
 use crate::protocol::statement::encode_execute;
 use crate::sql::{Bindings, Operand, ShardText, Template};
@@ -91,6 +94,10 @@ impl<'a> ExecContext<'a> {
     /// Sends the statement to one shard; the session reads the answer.
     pub(super) async fn forward(self, target: Target, statement: Statement<'_>) -> Result<Output<'a>> {
         let (sender, deadline) = (self.sender(), self.deadline);
+        let mut target = target;
+        if self.tablet_type != TabletType::Primary {
+            Box::pin(self.see_own_writes(std::slice::from_mut(&mut target))).await?;
+        }
         // Rendered first: a shard joins a transaction only for a statement that can be sent.
         let text = sender.render(&target, statement)?;
         let mut held = self.connections(std::slice::from_ref(&target), statement).await?;
@@ -106,6 +113,11 @@ impl<'a> ExecContext<'a> {
         statement: Statement<'_>,
     ) -> Result<Vec<Held<'a>>> {
         let sender = self.sender();
+        let mut targets = Cow::Borrowed(targets);
+        if self.tablet_type != TabletType::Primary {
+            Box::pin(self.see_own_writes(targets.to_mut())).await?;
+        }
+        let targets = &*targets;
         let texts =
             targets.iter().map(|target| sender.render(target, statement)).collect::<Result<Vec<_>>>()?;
         let mut held = self.connections(targets, statement).await?;

@@ -215,6 +215,13 @@ impl Health {
         }
     }
 
+    /// How long a read may wait for a replica to have the session's own writes; none where sessions do
+    /// not ask for that.
+    #[must_use]
+    pub fn read_after_write(&self) -> Option<std::time::Duration> {
+        self.probing.read_after_write.then_some(self.probing.read_after_write_timeout)
+    }
+
     /// Servers and what is known of them, for pages: alias, role, state.
     #[must_use]
     pub fn all(&self) -> Vec<(Arc<Tablet>, Arc<Watched>)> {

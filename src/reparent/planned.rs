@@ -4,9 +4,9 @@
 //!    the old one first, while clients still write.
 //! 2. The old primary refuses writes. Statements under way end, or are ended.
 //! 3. Its final position is read, and the new primary catches up with it.
-//! 4. The new primary forgets its source and takes writes.
+//! 4. The new primary leaves its source and takes writes.
 //! 5. The topology is written: from here on gates write to the new primary.
-//! 6. The other servers, the old primary among them, follow the new one.
+//! 6. The other servers, the old primary among them, follow the new one, which forgets its old source.
 //!
 //! Whatever fails before step 4 is taken back: the old primary takes writes again. From step 4 on the
 //! way leads only forward; what fails there is told, and asking again finishes it.
@@ -110,12 +110,14 @@ pub async fn planned(shard: &Shard, dialer: &Dialer, plan: &Plan, record: &dyn R
             return Err(error);
         }
     };
-    members[new].server.forget_source().await?;
+    members[new].server.stop_following().await?;
     members[new].server.semi_sync(waits_for_replicas, false).await?;
     members[new].server.accept_writes().await?;
     let recorded = record.record(members[new].tablet, Some(members[old].tablet)).await;
     let without_primary = stopped.elapsed();
     let not_following = follow(&mut members, new, plan).await;
+    // Relay logs are deleted for this, which takes time that nobody waits for here.
+    members[new].server.forget_source().await?;
     recorded.map_err(|why| failed(shard, "recording the new primary", &why))?;
     Ok(Switched {
         primary: members[new].tablet.alias.clone(),

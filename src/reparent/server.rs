@@ -181,7 +181,19 @@ impl Server {
         Ok(row.is_some())
     }
 
-    /// Forgets its source: what a new primary does first.
+    /// Takes nothing more from its source: what a new primary does first.
+    ///
+    /// # Errors
+    /// As [`Self::refuse_writes`].
+    pub async fn stop_following(&mut self) -> Step<()> {
+        let statement = match self.family {
+            Family::MySql => "STOP REPLICA",
+            Family::MariaDb => "STOP ALL SLAVES",
+        };
+        self.run(&[statement], "leaving the source").await
+    }
+
+    /// Takes nothing more from its source and forgets it.
     ///
     /// # Errors
     /// As [`Self::refuse_writes`].

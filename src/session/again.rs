@@ -59,7 +59,9 @@ impl Session {
         let entry = self.registration.entry();
         let health = &self.shared.health;
         if in_transaction && !self.transactions.leave_refusing(&shard) {
-            interruptible(&mut self.client, entry, health.check(&shard)).await.map_err(Stop::Interrupted)?;
+            interruptible(&mut self.client, entry, std::pin::pin!(health.check(&shard)))
+                .await
+                .map_err(Stop::Interrupted)?;
             if outcome == Outcome::Refused && health.refuses(&shard) {
                 self.transactions.fail().await;
                 return Ok(Some(SqlError::transaction_lost(&shard).caused_by(error)));
@@ -67,7 +69,8 @@ impl Session {
             return Ok(Some(error));
         }
         // The shard is looked at in any case: others learn from this failure.
-        let waited = interruptible(&mut self.client, entry, health.wait(&shard, outcome)).await;
+        let waited =
+            interruptible(&mut self.client, entry, std::pin::pin!(health.wait(&shard, outcome))).await;
         Ok(match waited.map_err(Stop::Interrupted)? {
             Waited::Serving if may => None,
             Waited::Serving | Waited::No => Some(error),

@@ -45,7 +45,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::backend::{Pools, Settings};
 use crate::config::TransactionMode;
-use crate::executor::{MemoryLimits, Scratch, Sequences};
+use crate::executor::{MemoryLimits, OwnWrites, Scratch, Sequences};
 use crate::frontend::{self, ClientConnection, ClientStream, Closed, Login, LoginSettings};
 use crate::health::Health;
 use crate::metrics::{GaugeGuard, Metrics};
@@ -126,6 +126,8 @@ struct Session {
     user: String,
     state: SessionState,
     transactions: ShardTransactions,
+    /// What its reads on replicas must see.
+    own_writes: OwnWrites,
     settings: Arc<Settings>,
     /// The settings that the login asked for: where a reset goes back to.
     login_settings: Arc<Settings>,
@@ -211,6 +213,7 @@ impl Session {
         let series = query::Series::new(&shared.metrics, &state.target);
         Self {
             transactions: transactions(&shared),
+            own_writes: OwnWrites::default(),
             user: login.user.clone(),
             client,
             registration,

@@ -284,6 +284,10 @@ impl Session {
                 self.transactions.settle().await;
             }
             self.take_transaction_warnings();
+            if !matches!(plan.kind, StatementKind::Select | StatementKind::Show) {
+                // Also after an error: the outcome may be unknown.
+                self.own_writes.wrote();
+            }
             let Ok(Err(error)) = outcome else { break outcome };
             match self.run_again(error, plan, &request.text, run).await {
                 // The topology may name another server by now.
@@ -366,6 +370,7 @@ impl Session {
         let context = ExecContext {
             topology: &world.topology,
             health: &self.shared.health,
+            own_writes: Some(&self.own_writes),
             pools: &self.shared.pools,
             transactions: &mut self.transactions,
             settings: &self.settings,

@@ -180,6 +180,7 @@ impl Gate {
         let context = ExecContext {
             topology: &self.topology,
             health: &self.health,
+            own_writes: None,
             pools: &self.pools,
             transactions: tx,
             settings: &settings,

@@ -6,11 +6,13 @@ use super::dev::small_schema;
 use crate::gate::{Backend, Dev, Gate};
 use crate::process::{self, poll};
 use crate::runner::{Bed, Test, Verdict};
+use crate::server::Kind;
 use crate::wire::{Wire, WireError};
 
 pub const TESTS: &[Test] = &[
     Test::own("replicas/they follow, refuse writes, and survive a restart", follow),
     Test::own("replicas/reads go to healthy ones, and to no other", reads),
+    Test::own("replicas/a session sees its own writes", own_writes),
 ];
 
 /// Sockets of the servers of the keyspace, by role, as the gate shows them.
@@ -99,6 +101,59 @@ fn reads(bed: &Bed) -> Verdict {
     let metrics = gate.get("/metrics").unwrap().body;
     assert!(metrics.contains("shardgate_tablet_answers{db_type=\"replica\",keyspace=\"small\",shard_name=\"-\",tablet_alias=\"zone1-0000000101\"} 0"), "{metrics}");
     drop((wire, replica));
+    let (status, left) = gate.stop();
+    assert_eq!(status.and_then(|status| status.code()), Some(0), "SIGTERM");
+    assert!(left.is_empty(), "left running: {left:?}");
+    Ok(())
+}
+
+/// A session writes, then reads on a replica: the row is there, however late the replica is.
+fn own_writes(bed: &Bed) -> Verdict {
+    let schema = small_schema();
+    let gate = Dev::new(&bed.family, schema.path()).shards("small=2").replicas(1).start().unwrap();
+    let mut wire = gate.connect("small").unwrap();
+    let mut expected = 0;
+    let mut check = |wire: &mut Wire, id: i64| {
+        wire.ok("use small").unwrap();
+        // One shard, several shards, a transaction.
+        match id % 3 {
+            0 => wire.ok(format!("insert into t (id, n) values ({id}, 1)")).map(drop).unwrap(),
+            1 => {
+                wire.ok("begin").unwrap();
+                wire.ok(format!("insert into t (id, n) values ({id}, 1)")).unwrap();
+                wire.ok("commit").unwrap();
+            }
+            _ => wire.ok(format!("insert into t (id, n) values ({id}, 1), ({}, 0)", -id)).map(drop).unwrap(),
+        }
+        expected += 1;
+        wire.ok("use `small@replica`").unwrap();
+        let sum = wire.value("select sum(n) from t").unwrap().unwrap();
+        assert_eq!(sum, expected.to_string(), "after row {id}");
+        assert_eq!(wire.value(format!("select n from t where id = {id}")).unwrap().as_deref(), Some("1"));
+    };
+    for id in 1..=60 {
+        check(&mut wire, id);
+    }
+    // A replica that stands still: the reads go to the primary.
+    let applier = match bed.family.kind {
+        Kind::MySql => ["stop replica sql_thread", "start replica sql_thread"],
+        Kind::MariaDb => ["stop slave sql_thread", "start slave sql_thread"],
+    };
+    let sockets = sockets(&gate, "REPLICA");
+    for socket in &sockets {
+        Gate::server(socket).unwrap().ok(applier[0]).unwrap();
+    }
+    for id in 61..=63 {
+        check(&mut wire, id);
+    }
+    // Another session, which has written nothing, reads what the replica has.
+    let mut other = gate.connect("small@replica").unwrap();
+    assert_eq!(other.value("select sum(n) from t").unwrap().as_deref(), Some("60"));
+    for socket in &sockets {
+        Gate::server(socket).unwrap().ok(applier[1]).unwrap();
+    }
+    check(&mut wire, 64);
+    drop((wire, other));
     let (status, left) = gate.stop();
     assert_eq!(status.and_then(|status| status.code()), Some(0), "SIGTERM");
     assert!(left.is_empty(), "left running: {left:?}");
