@@ -33,6 +33,7 @@
 //! | [`schema`] | columns, keys and views: read from the servers and followed |
 //! | [`session`] | one client's conversation, from login to the last packet |
 //! | [`server`] | the process: listeners, admin HTTP, logging, signals, shutdown in stages |
+//! | [`ctl`] | `shardgate ctl`: what an operator asks and changes in the topology |
 //! | [`dev`] | `shardgate dev`: servers, databases and a topology on this machine |
 //!
 //! `main.rs` reads arguments, builds everything once and passes it in.
@@ -62,6 +63,8 @@
 //! | KILL, a client that went away | `session/{registry,interrupt}.rs`, `backend/kill.rs` |
 //! | which topology is in use, and why a newer one is not | `topology/watch.rs` |
 //! | etcd: connection, watching, records, keys, locks | `topology/{store,etcd,image,assemble,wire,path,lock}.rs` |
+//! | ALTER VSCHEMA | `planner/alter_vschema.rs` reads it, `vschema/alter.rs` applies it, `topology/alter.rs` stores it |
+//! | how what gates read is made of what people write | `topology/directory.rs` |
 //! | logins and passwords | `frontend/{login,users}.rs`, `protocol/auth.rs` |
 //! | a key of the configuration | `config/mod.rs`: the field's comment is the documentation |
 //! | a metric | `metrics/*.rs`: the help text is beside the name |
@@ -137,6 +140,7 @@
 pub mod backend;
 pub mod config;
 pub mod control;
+pub mod ctl;
 pub mod dev;
 pub mod error;
 pub mod executor;

@@ -13,6 +13,7 @@ use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
 
 use shardgate::config::{Config, Log, parse_duration};
+use shardgate::ctl;
 use shardgate::dev::{self, Cluster};
 use shardgate::key::TabletType;
 use shardgate::metrics::Metrics;
@@ -42,6 +43,8 @@ enum Job {
     Serve(ServeArguments),
     /// The plans of statements, one JSON line each; no server needed.
     Plan(PlanArguments),
+    /// Looks at the topology, or changes it.
+    Ctl(CtlArguments),
     /// Finishes distributed transactions that their gate left prepared.
     Resolve(ResolveArguments),
 }
@@ -69,6 +72,16 @@ struct ServeArguments {
     /// Print a configuration file with every key and its default, and exit.
     #[arg(long, env = "SHARDGATE_SAMPLE")]
     sample: bool,
+}
+
+/// The commands are those of vtctldclient; what they print is JSON.
+#[derive(Debug, clap::Args)]
+struct CtlArguments {
+    /// The gate's configuration file (TOML); its [topology] counts.
+    #[arg(long, env = "SHARDGATE_CONFIG", value_name = "FILE")]
+    config: PathBuf,
+    #[command(subcommand)]
+    command: ctl::Command,
 }
 
 /// Every gate does this by itself every few seconds; this is for when none runs.
@@ -120,6 +133,7 @@ fn main() -> ExitCode {
         Job::Dev(arguments) => run_dev(arguments),
         Job::Serve(arguments) => run_serve(&arguments),
         Job::Plan(arguments) => run_plan(&arguments),
+        Job::Ctl(arguments) => run_ctl(arguments),
         Job::Resolve(arguments) => run_resolve(&arguments),
     };
     match result {
@@ -214,6 +228,20 @@ async fn serve(
     let _ = writeln!(out, "{line}").and_then(|()| out.flush());
     gate.run(signals).await;
     Ok(())
+}
+
+fn run_ctl(arguments: CtlArguments) -> Result<(), Failure> {
+    let config = Config::load(&arguments.config).map_err(|error| Failure::Run(error.to_string()))?;
+    let (answer, failure) = match runtime()?.block_on(ctl::run(&config.topology, arguments.command)) {
+        Ok(answer) => (answer, None),
+        Err(ctl::Failure::Use(why)) => return Err(Failure::Use(why)),
+        Err(ctl::Failure::Run(why)) => return Err(Failure::Run(why)),
+        Err(ctl::Failure::Findings(findings)) => (findings, Some(Failure::Run("there are findings".into()))),
+    };
+    let text = serde_json::to_string_pretty(&answer).unwrap_or_default();
+    // Whoever closed standard output does not want to read it.
+    let _ = writeln!(std::io::stdout(), "{text}");
+    failure.map_or(Ok(()), Err)
 }
 
 async fn bind(config: &Config) -> Result<Sockets, Failure> {

@@ -633,6 +633,22 @@ impl Catalogue {
             advice: "Correct the VSchema.",
         },
         Entry {
+            name: "vschema_change",
+            id: None,
+            code: 1815,
+            state: "HY000",
+            meaning: "An ALTER VSCHEMA that does not fit, or that cannot be stored.",
+            advice: "Look at SHOW VSCHEMA TABLES and VINDEXES; a VSchema in a file is changed there.",
+        },
+        Entry {
+            name: "vschema_denied",
+            id: None,
+            code: 1045,
+            state: "28000",
+            meaning: "The user may not change the VSchema.",
+            advice: "Name the user in users.vschema_ddl.",
+        },
+        Entry {
             name: "vindex_value",
             id: None,
             code: 1210,
@@ -1435,6 +1451,19 @@ impl SqlError {
     #[must_use]
     pub fn vschema_error(keyspace: &str, detail: &str) -> Self {
         Self::catalogued(None, 1815, *b"HY000", Kind::Client, format!("keyspace {keyspace}: {detail}"))
+    }
+
+    /// An ALTER VSCHEMA that does not fit, or that cannot be stored.
+    #[must_use]
+    pub fn vschema_change(detail: &str) -> Self {
+        Self::catalogued(None, 1815, *b"HY000", Kind::Client, detail.to_owned())
+    }
+
+    /// The user may not change the VSchema.
+    #[must_use]
+    pub fn vschema_denied(user: &str) -> Self {
+        let text = format!("User '{user}' is not authorized to perform vschema operations");
+        Self::catalogued(None, 1045, *b"28000", Kind::Client, text)
     }
 
     /// A value that a vindex refuses.

@@ -12,7 +12,7 @@ pub(super) fn plan(planner: &Planner<'_>) -> Result<Plan> {
     let mut edits = Edits::default();
     let object = object(planner);
     if object == "vschema" {
-        return Err(SqlError::unsupported("ALTER VSCHEMA"));
+        return super::alter_vschema::plan(planner);
     }
     if let Some(route) = targeted(planner, &mut edits)? {
         return Ok(planner.plan(StatementKind::Ddl, Node::Modify(route), Vec::new()));

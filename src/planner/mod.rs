@@ -7,6 +7,7 @@
 //! refused. What a statement means over several shards is never guessed.
 
 mod aggregate;
+mod alter_vschema;
 mod blocks;
 mod clauses;
 mod context;
@@ -40,6 +41,7 @@ mod walk;
 
 use sqlparser::ast;
 
+pub use alter_vschema::alter_vschema;
 pub use context::PlanContext;
 use context::Planner;
 pub use describe::describe;

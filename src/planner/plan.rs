@@ -10,6 +10,7 @@ use super::Routing;
 pub use crate::sql::StatementKind;
 use crate::sql::{Operand, Template};
 use crate::vindex::Vindex;
+use crate::vschema::VSchemaChange;
 
 /// A planned statement.
 #[derive(Debug, Clone, PartialEq)]
@@ -438,6 +439,13 @@ pub enum SessionCommand {
         query: bool,
         /// The gate's connection id.
         id: Operand,
+    },
+    /// ALTER VSCHEMA
+    AlterVSchema {
+        /// Whose VSchema changes.
+        keyspace: Arc<str>,
+        /// How.
+        change: VSchemaChange,
     },
     /// Accepted, does nothing (UNLOCK TABLES without locks, …).
     Nothing,

@@ -29,8 +29,9 @@ use crate::schema::Tracker;
 use crate::session::plan_cache::PlanCache;
 use crate::session::query_log::QueryLog;
 use crate::session::registry::{Kill, Registry};
-use crate::session::{self, Limits, Shared, Worlds};
+use crate::session::{self, Limits, Shared, VSchemaDdl, Worlds};
 use crate::sql::LexOptions;
+use crate::topology::directory::Directory;
 use crate::topology::watch::Topology;
 use crate::twopc::{Resolver, TwoPc};
 
@@ -114,7 +115,12 @@ impl Gate {
         health.first_round(config.health.probe_timeout).await;
         let stages = Stages::default();
         let log = QueryLog::open(&config.log, Arc::clone(&metrics), &background, stop_background.clone());
+        let vschema_ddl = VSchemaDdl {
+            users: config.users.vschema_ddl.clone(),
+            directory: Directory::open(&config.topology, Some(Arc::clone(&metrics)))?,
+        };
         let shared = Shared {
+            vschema_ddl,
             query_log: log.await.map_err(|error| format!("log.query_log: {error}"))?,
             world: Worlds::new(Arc::clone(&current.snapshot), &current.vschema, &schema),
             schema,

@@ -64,6 +64,9 @@ impl Session {
                 let id = self.operand(id, request, parameters);
                 id.and_then(|id| self.kill(id, kill))
             }
+            SessionCommand::AlterVSchema { keyspace, change } => {
+                Box::pin(self.alter_vschema(keyspace, change)).await
+            }
             SessionCommand::Nothing => Ok(()),
         };
         if done.is_ok() {

@@ -14,6 +14,7 @@
 //! away, a KILL, and the end of the gate. Whatever comes first stops the statement on its shards.
 
 mod again;
+mod alter_vschema;
 mod answer;
 mod command;
 mod cursor;
@@ -55,6 +56,7 @@ use crate::sql::{LexOptions, Normalizer};
 use crate::topology::Snapshot;
 use crate::transaction::ShardTransactions;
 use crate::twopc::TwoPc;
+pub use alter_vschema::VSchemaDdl;
 use plan_cache::{PlanCache, Scope};
 use registry::{Registration, Registry};
 use state::SessionState;
@@ -82,6 +84,8 @@ pub struct Shared {
     pub plans: PlanCache,
     /// The sessions themselves.
     pub registry: Arc<Registry>,
+    /// Who may change the VSchema, and where it is.
+    pub vschema_ddl: VSchemaDdl,
     /// Numbers.
     pub metrics: Arc<Metrics>,
     /// Where statements are written down, if anywhere.

@@ -12,7 +12,7 @@ use super::path::{self, Known};
 use super::wire::{self, topodata, vschema};
 use super::{TabletAlias, TabletType};
 use crate::key::{KeyRange, validate_shards};
-use crate::vschema::{KeyspaceSource, Source};
+use crate::vschema::Source;
 
 /// The records of all roots.
 #[derive(Debug, Default)]
@@ -256,28 +256,12 @@ fn tablet(name: &str, bytes: &[u8]) -> Result<topodata::Tablet, String> {
 
 /// Reads the VSchemas of all keyspaces. A keyspace that cannot be read stays as it last was.
 fn source(record: &vschema::SrvVSchema, last: Option<&Source>) -> (Source, Option<String>) {
-    let mut source = Source {
-        routing_rules: record.routing_rules.as_ref().map(Into::into).unwrap_or_default(),
-        shard_routing_rules: record.shard_routing_rules.as_ref().map(Into::into).unwrap_or_default(),
-        keyspace_routing_rules: record.keyspace_routing_rules.as_ref().map(Into::into).unwrap_or_default(),
-        mirror_rules: record.mirror_rules.as_ref().map(Into::into).unwrap_or_default(),
-        ..Source::default()
-    };
+    let (mut source, faults) = wire::readable(record);
     let mut problems = Vec::new();
-    for entry in &record.keyspaces {
-        let name = entry.key();
-        let read =
-            entry.value.as_ref().map_or_else(|| Ok(KeyspaceSource::default()), KeyspaceSource::try_from);
-        match read {
-            Ok(keyspace) => {
-                source.keyspaces.insert(name.into(), keyspace);
-            }
-            Err(why) => {
-                problems.push(format!("keyspace {name}: {why}"));
-                if let Some(last) = last.and_then(|last| last.keyspaces.get(name)) {
-                    source.keyspaces.insert(name.into(), last.clone());
-                }
-            }
+    for (name, why) in faults {
+        problems.push(format!("keyspace {name}: {why}"));
+        if let Some(last) = last.and_then(|last| last.keyspaces.get(&name)) {
+            source.keyspaces.insert(name, last.clone());
         }
     }
     (source, (!problems.is_empty()).then(|| problems.join("; ")))

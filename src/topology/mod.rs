@@ -3,15 +3,19 @@
 //! A [`Snapshot`] is immutable; a change of the topology makes a new one. A query works to its end
 //! on the snapshot that it began with.
 
+mod alter;
 mod assemble;
 mod cache;
 mod describe;
+pub mod directory;
 mod etcd;
 pub mod file;
+mod file_records;
 mod files;
 mod image;
 pub mod lock;
 pub mod path;
+pub mod roles;
 mod servers;
 pub mod store;
 pub mod watch;

@@ -167,7 +167,7 @@ impl Store {
             return Ok(Record { path: path.into(), bytes: bytes.clone(), version: 0 });
         }
         let answer = self
-            .read("Get", |mut client| {
+            .ask("Get", |mut client| {
                 let key = key.clone();
                 async move { client.get(key, None).await }
             })
@@ -211,7 +211,7 @@ impl Store {
                 let mut kv = client.kv_client().max_decoding_message_size(LARGEST_ANSWER);
                 async move { kv.get(from, Some(options)).await }
             };
-            let mut answer = self.read("List", call).await?;
+            let mut answer = self.ask("List", call).await?;
             if revision == 0 {
                 revision = answer.header().map_or(0, etcd_client::ResponseHeader::revision);
             }
@@ -249,7 +249,7 @@ impl Store {
                 let mut kv = client.kv_client().max_decoding_message_size(LARGEST_ANSWER);
                 async move { kv.get(prefix, Some(options)).await }
             };
-            self.read("ListDir", call).await?.kvs().iter().map(|kv| kv.key().to_vec()).collect()
+            self.ask("ListDir", call).await?.kvs().iter().map(|kv| kv.key().to_vec()).collect()
         };
         let mut names: Vec<String> = Vec::new();
         for key in keys {
@@ -366,7 +366,7 @@ impl Store {
     }
 
     /// Tries every endpoint once.
-    async fn read<T, F: Future<Output = Answer<T>>>(
+    async fn ask<T, F: Future<Output = Answer<T>>>(
         &self,
         operation: &str,
         call: impl Fn(Client) -> F,

@@ -254,6 +254,41 @@ rules! {
     MirrorRules of MirrorRule { from_table, to_table, percent }
 }
 
+/// The VSchemas and rules of a record.
+///
+/// # Errors
+/// Keyspaces that cannot be read, each with the reason.
+pub fn source(record: &vschema::SrvVSchema) -> Result<Source, String> {
+    let (source, faults) = readable(record);
+    match faults.first() {
+        None => Ok(source),
+        Some((keyspace, why)) => Err(format!("keyspace {keyspace}: {why}")),
+    }
+}
+
+/// What can be read of a record; and which keyspaces cannot, and why.
+pub(super) fn readable(record: &vschema::SrvVSchema) -> (Source, Vec<(String, String)>) {
+    let mut source = Source {
+        routing_rules: record.routing_rules.as_ref().map(Into::into).unwrap_or_default(),
+        shard_routing_rules: record.shard_routing_rules.as_ref().map(Into::into).unwrap_or_default(),
+        keyspace_routing_rules: record.keyspace_routing_rules.as_ref().map(Into::into).unwrap_or_default(),
+        mirror_rules: record.mirror_rules.as_ref().map(Into::into).unwrap_or_default(),
+        ..Source::default()
+    };
+    let mut faults = Vec::new();
+    for entry in &record.keyspaces {
+        let read =
+            entry.value.as_ref().map_or_else(|| Ok(KeyspaceSource::default()), KeyspaceSource::try_from);
+        match read {
+            Ok(keyspace) => {
+                source.keyspaces.insert(entry.key().into(), keyspace);
+            }
+            Err(why) => faults.push((entry.key().to_owned(), why)),
+        }
+    }
+    (source, faults)
+}
+
 /// The record that the gates of a cell read. Every list of rules is there, also an empty one: that is
 /// how Vitess writes it.
 impl From<&Source> for vschema::SrvVSchema {

@@ -7,6 +7,7 @@
 //!
 //! Absent on purpose: reading from servers, writing, watching.
 
+mod alter;
 mod build;
 mod column;
 mod names;
@@ -19,6 +20,7 @@ mod table;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+pub use alter::VSchemaChange;
 pub use column::{Column, ColumnType};
 pub use schema::{KeyPart, KeyspaceSchema, Schema, TableSchema, UniqueKey, View};
 pub use source::{
@@ -147,6 +149,15 @@ impl VSchema {
     #[must_use]
     pub fn to_json(&self) -> serde_json::Value {
         serde_json::to_value(&self.source).unwrap_or_default()
+    }
+
+    /// What is wrong with table routing rules: statements that name such a table fail.
+    #[must_use]
+    pub fn rule_errors(&self) -> Vec<String> {
+        let mut errors: Vec<String> =
+            self.routing_rules.iter().filter_map(|(from, rule)| rule.error(from)).collect();
+        errors.sort();
+        errors
     }
 
     /// The keyspace of this name.

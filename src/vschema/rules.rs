@@ -24,6 +24,20 @@ pub(super) enum Rule {
 // === impl Rule ===
 
 impl Rule {
+    /// What is wrong with the rule of this table.
+    pub(super) fn error(&self, from: &str) -> Option<String> {
+        match self {
+            Self::Table(_) | Self::Disabled => None,
+            Self::UnknownKeyspace(keyspace) => {
+                Some(format!("the rule for {from} names keyspace {keyspace}, which does not exist"))
+            }
+            Self::UnknownTable(keyspace, table) => {
+                Some(format!("the rule for {from} names table {keyspace}.{table}, which does not exist"))
+            }
+            Self::Invalid(error) => Some(error.clone()),
+        }
+    }
+
     /// The target for a statement that names `table`.
     pub(super) fn target(&self, table: &str) -> Result<Arc<Table>> {
         match self {

@@ -10,6 +10,7 @@
     reason = "a test program: a failed step ends it, and nothing here is hot"
 )]
 
+mod ctl;
 mod etcd;
 mod follow;
 mod locks;
