@@ -70,13 +70,14 @@ impl<'a> ExecContext<'a> {
 
     /// Several fetches read one state of each shard, as one statement of one server does.
     fn begin_snapshot(&mut self, gather: &Gather) -> bool {
-        let fetches = gather.tables.iter().filter(|own| matches!(own.source, GatherSource::Fetch(_)));
+        let fetches = gather.tables.iter().filter(|own| own.route().is_some());
+        let locks = gather.tables.iter().any(|own| matches!(own.source, GatherSource::Lock(_)));
         self.transactions.begin_if_wanted();
         if self.transactions.is_open() || fetches.count() < 2 {
             return false;
         }
         self.transactions.begin_around(Characteristics {
-            read_only: Some(true),
+            read_only: (!locks).then_some(true),
             consistent_snapshot: true,
             isolation: Some("REPEATABLE READ".into()),
         });
@@ -90,7 +91,12 @@ impl<'a> ExecContext<'a> {
             let copy = std::sync::Arc::clone(&site.copies[place]);
             let mut to = Destination { name: full_name(table), copy: &copy, loose: false };
             match &table.source {
-                GatherSource::Fetch(route) => self.fetch(site, route, &mut to, budget).await?,
+                GatherSource::Fetch(route) => {
+                    self.fetch(site, (route, StatementKind::Select), &mut to, budget).await?;
+                }
+                GatherSource::Lock(route) => {
+                    self.fetch(site, (route, StatementKind::LockingSelect), &mut to, budget).await?;
+                }
                 GatherSource::Copy(from) => {
                     if loose.get(*from).copied().unwrap_or_default() {
                         to.loosen(site).await?;
@@ -111,7 +117,7 @@ impl<'a> ExecContext<'a> {
     async fn fetch(
         &mut self,
         site: &mut Site,
-        route: &Route,
+        (route, kind): (&Route, StatementKind),
         to: &mut Destination<'_>,
         budget: &mut Budget,
     ) -> Result<()> {
@@ -126,7 +132,7 @@ impl<'a> ExecContext<'a> {
         let head = format!("SELECT {} ", to.copy.select_list());
         let pieces = std::iter::once(Piece::text(&head)).chain(route.query.pieces.iter().cloned());
         let query = Template { pieces: pieces.collect() };
-        let mut statement = Statement::new(&query, StatementKind::Select);
+        let mut statement = Statement::new(&query, kind);
         if let Routing::In { values, .. } = &route.routing {
             statement.in_list = values;
         }

@@ -62,7 +62,9 @@ impl Site {
         for table in &gather.tables {
             let copy = match &table.source {
                 GatherSource::Copy(from) => copies.get(*from).cloned(),
-                GatherSource::Fetch(_) => Some(Arc::new(describe(context, table, gather).await?)),
+                GatherSource::Fetch(_) | GatherSource::Lock(_) => {
+                    Some(Arc::new(describe(context, table, gather).await?))
+                }
             };
             copies.push(copy.ok_or_else(|| SqlError::bug("a copy of a later table"))?);
         }

@@ -3,8 +3,8 @@
 //! Read from `SHOW CREATE TABLE`: types, character sets, NOT NULL, defaults and keys stay, because
 //! they show in the definitions of a result, in implicit conversions and in what may be grouped.
 //! Foreign keys, checks, partitions, generated expressions and the indexes that a temporary table
-//! cannot have are left out. Of the columns those stay that the query names, and those that share a
-//! key with one of them, so that the key flags of a result stay right.
+//! cannot have are left out. Of the columns those stay that the query names, those of the primary key,
+//! and those that share a key with one of them, so that the key flags of a result stay right.
 
 use std::collections::BTreeSet;
 
@@ -124,13 +124,13 @@ impl TableCopy {
         let named = |name: &str| names.binary_search_by(|own| (**own).cmp(&name.to_lowercase())).is_ok();
         let mut kept: BTreeSet<String> = BTreeSet::new();
         kept.extend(self.columns.iter().filter(|own| named(&own.name)).map(|own| own.name.clone()));
+        // The copy's rows lie in the order of the primary key, as the table's: what a query leaves open,
+        // such as the rows of a LIMIT without ORDER BY, comes out as on one server as far as possible.
+        let primary = self.keys.iter().filter(|key| key.kind == KeyKind::Primary);
+        kept.extend(primary.flat_map(|key| key.parts.iter().map(|(name, _)| name.clone())));
         if kept.is_empty() {
-            // `SELECT count(*)`: something must tell the rows apart.
-            let first = self.keys.iter().find(|key| key.kind == KeyKind::Primary);
-            let columns = first.map(|key| key.parts.iter().map(|(name, _)| name.clone()).collect());
-            kept = columns.unwrap_or_else(|| {
-                self.columns.first().map(|column| column.name.clone()).into_iter().collect()
-            });
+            // `SELECT count(*)`: a table has a column.
+            kept.extend(self.columns.first().map(|column| column.name.clone()));
         }
         loop {
             let before = kept.len();
@@ -440,10 +440,13 @@ mod tests {
     #[test]
     fn a_key_brings_its_columns() {
         let copy = TableCopy::read(TABLE.as_bytes()).unwrap();
-        assert_eq!(copy.narrowed(&names(&["a", "t"])).column_list(), "`a`, `b`");
-        assert_eq!(copy.narrowed(&names(&["c", "l"])).column_list(), "`c`, `d`");
+        assert_eq!(copy.narrowed(&names(&["a", "t"])).column_list(), "`id`, `a`, `b`");
+        assert_eq!(copy.narrowed(&names(&["c", "l"])).column_list(), "`id`, `c`, `d`");
         assert_eq!(copy.narrowed(&names(&["nothing"])).column_list(), "`id`");
-        assert!(copy.narrowed(&names(&["f"])).loosen("`x`").is_none());
+        let keyless = TableCopy::read(b"CREATE TABLE `t` (`a` int, `b` int)").unwrap();
+        assert_eq!(keyless.narrowed(&names(&["b"])).column_list(), "`b`");
+        assert_eq!(keyless.narrowed(&names(&["nothing"])).column_list(), "`a`");
+        assert!(keyless.loosen("`x`").is_none());
         assert!(TableCopy::read(b"CREATE VIEW v AS SELECT 1").is_err());
     }
 }

@@ -105,7 +105,7 @@ impl Page<'_> {
         for table in &gather.tables {
             let columns = if table.all_columns { "all columns" } else { "named columns" };
             match &table.source {
-                GatherSource::Fetch(route) => {
+                GatherSource::Fetch(route) | GatherSource::Lock(route) => {
                     self.route(&format!("{} = {columns}", table.name), route, depth + 1);
                 }
                 GatherSource::Copy(from) => {

@@ -32,7 +32,7 @@ const LONGEST_NAME: usize = 64;
 /// Plans a query that was refused with this error; the error itself where copies do not help.
 pub(super) fn plan(planner: &Planner<'_>, kind: StatementKind, refused: SqlError) -> Result<Plan> {
     let is_off = crate::sql::directive(&planner.statement, "GATHER").is_some_and(|value| value == "off");
-    if is_off || kind != StatementKind::Select {
+    if is_off || !matches!(kind, StatementKind::Select | StatementKind::LockingSelect) {
         return Err(refused);
     }
     let scan = references::scan(planner);
@@ -300,7 +300,7 @@ impl<'a> Writer<'a> {
     fn root(&self, copy: usize) -> usize {
         match self.copies[copy].source {
             GatherSource::Copy(from) => from,
-            GatherSource::Fetch(_) => copy,
+            GatherSource::Fetch(_) | GatherSource::Lock(_) => copy,
         }
     }
 
@@ -350,16 +350,23 @@ impl<'a> Writer<'a> {
             }
             list.push_text(b")");
         }
+        let lock = self.scan.lock.as_ref().filter(|(select, _)| *select == own.select);
+        if let Some((_, tokens)) = lock {
+            list.push_text(b" ");
+            let tokens = &self.planner.statement.tokens[tokens.clone()];
+            if let (Some(first), Some(last)) = (tokens.first(), tokens.last()) {
+                edits.write(&self.planner.statement, first.start..last.end, &mut list);
+            }
+        }
         let route = super::Route {
             keyspace: Some(table.keyspace.clone()),
             routing,
             query: list.finish(),
             order: Vec::new(),
         };
-        let equal = self.copies.iter().position(
-            |copy| matches!(&copy.source, GatherSource::Fetch(other) if *other == route && copy.table == table.name),
-        );
-        equal.map_or(GatherSource::Fetch(route), GatherSource::Copy)
+        let source = if lock.is_some() { GatherSource::Lock(route) } else { GatherSource::Fetch(route) };
+        let equal = self.copies.iter().position(|copy| copy.source == source && copy.table == table.name);
+        equal.map_or(source, GatherSource::Copy)
     }
 }
 

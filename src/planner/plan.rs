@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use super::Routing;
+use super::{Gather, Routing};
 pub use crate::sql::StatementKind;
 use crate::sql::{Operand, Template};
 use crate::vindex::Vindex;
@@ -110,9 +110,10 @@ impl Node {
             | Self::Distinct { input, .. }
             | Self::Truncate { input, .. } => input.scatters(),
             Self::Aggregate(aggregate) => aggregate.input.scatters(),
-            Self::Gather(gather) => gather.tables.iter().any(|table| {
-                matches!(&table.source, GatherSource::Fetch(route) if route.routing == Routing::Scatter)
-            }),
+            Self::Gather(gather) => gather
+                .tables
+                .iter()
+                .any(|table| table.route().is_some_and(|route| route.routing == Routing::Scatter)),
             Self::Insert(_) | Self::NextValues { .. } | Self::Show(_) | Self::Session(_) => false,
         }
     }
@@ -125,57 +126,6 @@ impl Node {
             _ => None,
         }
     }
-}
-
-/// A query that no merge of shards answers: the rows of each table that it names are copied into
-/// temporary tables of one server, which then answers the query.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Gather {
-    /// The copies, in the order in which the query names them.
-    pub tables: Vec<GatherTable>,
-    /// The query over the copies.
-    pub query: Template,
-    /// Every name in the statement, in lower case: other columns are not copied.
-    pub names: Vec<Arc<str>>,
-    /// What else the copying server is told under another name: name there, name of the client.
-    pub aliases: Vec<(Arc<str>, Arc<str>)>,
-    /// The construct that VT12001 names where gathering is forbidden.
-    pub refusal: Arc<str>,
-    /// Where the parser does not know the query: its syntax error, which the client reads if the
-    /// server does not know it either.
-    pub syntax: Option<Arc<str>>,
-}
-
-/// One temporary table.
-#[derive(Debug, Clone, PartialEq)]
-pub struct GatherTable {
-    /// Its name on the server that gathers.
-    pub name: Arc<str>,
-    /// The keyspace that the client reads in definitions and messages.
-    pub shown_as: Arc<str>,
-    /// The keyspace of the table.
-    pub keyspace: Arc<str>,
-    /// The table.
-    pub table: Arc<str>,
-    /// Whether all columns are copied, not only those that are named.
-    pub all_columns: bool,
-    /// Where its rows come from.
-    pub source: GatherSource,
-}
-
-/// Where the rows of a temporary table come from.
-#[derive(Debug, Clone, PartialEq)]
-pub enum GatherSource {
-    /// The shards. The query begins behind its select list, with FROM.
-    Fetch(Route),
-    /// Another copy, by its place: MySQL cannot open a temporary table twice in one statement.
-    Copy(usize),
-}
-
-/// The database on the server that gathers which holds the copies of a keyspace's tables.
-#[must_use]
-pub fn scratch_database(keyspace: &str) -> String {
-    format!("_shardgate_{keyspace}")
 }
 
 /// A statement for the routed shards.

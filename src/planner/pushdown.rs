@@ -112,12 +112,32 @@ pub(super) fn conditions(
             let part = part(planner, &tokens);
             let Ok(expression) = parse_expression(&part.statement) else { continue };
             let names = Names { scan, tables, own };
-            if names.only_own(&expression) == Some(true) {
+            if is_comparison(&expression) && names.only_own(&expression) == Some(true) {
                 found.push(Pushed { tokens, expression });
             }
         }
     }
     found
+}
+
+/// Whether a condition compares. A column alone is read as a number, with a warning for each text
+/// that is none, which the query must give itself.
+fn is_comparison(expression: &Expr) -> bool {
+    use BinaryOperator as B;
+    match expression {
+        Expr::Nested(inner) => is_comparison(inner),
+        Expr::BinaryOp { left, op: B::And | B::Or, right } => is_comparison(left) && is_comparison(right),
+        Expr::BinaryOp { op, .. } => {
+            matches!(op, B::Eq | B::NotEq | B::Lt | B::LtEq | B::Gt | B::GtEq | B::Spaceship)
+        }
+        Expr::UnaryOp { expr, .. } => is_comparison(expr),
+        Expr::Between { .. }
+        | Expr::InList { .. }
+        | Expr::Like { .. }
+        | Expr::IsNull(_)
+        | Expr::IsNotNull(_) => true,
+        _ => false,
+    }
 }
 
 /// The planner with a part of the statement's tokens.

@@ -61,6 +61,7 @@ pub(super) struct WithList {
 
 /// One SELECT.
 #[derive(Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is one independent property of a SELECT")]
 pub(super) struct Select {
     pub(super) sources: Vec<Source>,
     pub(super) clauses: Vec<Clause>,
@@ -71,6 +72,8 @@ pub(super) struct Select {
     pub(super) has_outer_join: bool,
     /// A name may mean a column of a query around this one.
     pub(super) correlated: bool,
+    /// No UNION or the like is in front of it.
+    pub(super) is_alone: bool,
     /// The items of the select list, by their tokens.
     pub(super) items: Vec<Range<usize>>,
     /// The innermost common table expression whose text it is part of.
@@ -114,6 +117,8 @@ pub(super) struct Scan {
     pub(super) selects: Vec<Select>,
     /// NATURAL JOIN: which columns it compares depends on all of them.
     pub(super) natural: bool,
+    /// The SELECT whose tables a locking clause locks, and the clause's tokens.
+    pub(super) lock: Option<(usize, Range<usize>)>,
     /// Something that a temporary table cannot stand for, by name.
     pub(super) refused: Option<&'static str>,
 }

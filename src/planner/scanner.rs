@@ -30,6 +30,8 @@ pub(super) struct Frame {
     pub(super) clause: Option<(usize, ClauseKind)>,
     /// The first token of the select list's current item.
     pub(super) item: Option<usize>,
+    /// A UNION or the like has been seen.
+    pub(super) unites: bool,
     /// The expression that this frame is the text of.
     pub(super) defines: Option<usize>,
     pub(super) start: bool,
@@ -128,6 +130,7 @@ impl Frame {
             last: ClauseKind::Outer,
             clause: None,
             item: None,
+            unites: false,
             defines: None,
             start: true,
         }
@@ -327,8 +330,9 @@ impl<'a> Scanner<'a> {
     }
 
     pub(super) fn begin_select(&mut self, wildcard: bool) -> usize {
-        let (correlated, body) = (self.top().correlated, self.top().body);
-        self.scan.selects.push(Select { wildcard, correlated, body, ..Select::default() });
+        let top = self.top();
+        let (correlated, body, is_alone) = (top.correlated, top.body, !top.unites);
+        self.scan.selects.push(Select { wildcard, correlated, is_alone, body, ..Select::default() });
         let select = self.scan.selects.len() - 1;
         self.top().select = Some(select);
         select

@@ -59,7 +59,8 @@ impl Scanner<'_> {
                 self.top().clause = Some((next, ClauseKind::Where));
             }
             if self.any_word(index, &["union", "except", "intersect"]) {
-                self.top().area = Area::Head;
+                let top = self.top();
+                (top.area, top.unites) = (Area::Head, true);
             }
             return next;
         }
@@ -145,13 +146,35 @@ impl Scanner<'_> {
         if call && self.word(index, "match") {
             self.scan.refused.get_or_insert("MATCH … AGAINST");
         }
-        let locks = self.word(index, "for") && self.any_word(index + 1, &["update", "share"])
-            || self.word(index, "lock") && self.word(index + 1, "in");
-        if locks && self.top().kind == Kind::Query {
-            self.scan.refused.get_or_insert("locking reads");
+        if self.top().kind == Kind::Query {
+            self.lock(index);
         }
         if self.word(index, "for") && self.word(index + 1, "system_time") {
             self.scan.refused.get_or_insert("FOR SYSTEM_TIME");
+        }
+    }
+
+    /// `FOR UPDATE`, `FOR SHARE`, `LOCK IN SHARE MODE` of the statement's own SELECT. The shards lock what
+    /// is fetched, which is every row that the query may read: more than one server locks, never less. So
+    /// a clause that says what to do about rows that others hold is refused, as is one that would hold
+    /// many rows for the few of a LIMIT.
+    fn lock(&mut self, index: usize) {
+        let words = if self.word(index, "for") && self.any_word(index + 1, &["update", "share"]) {
+            2
+        } else if self.word(index, "lock") && self.word(index + 1, "in") {
+            4
+        } else {
+            return;
+        };
+        let end = index + words;
+        let single = self.stack.len() == 1 && end == self.tokens.len() && self.scan.lock.is_none();
+        let limited = (0..index).any(|at| self.word(at, "limit"));
+        let select = self.top().select.filter(|&own| self.scan.selects[own].is_alone && single && !limited);
+        match select {
+            Some(select) => self.scan.lock = Some((select, index..end)),
+            None => {
+                self.scan.refused.get_or_insert("this kind of locking read");
+            }
         }
     }
 

@@ -206,11 +206,9 @@ fn scoreboard() {
 /// The words of the corpus for where a plan goes, sorted, each once.
 fn destination_classes(plan: &Plan) -> Vec<String> {
     let Node::Gather(gather) = &plan.node else { return vec![destination_class(plan)] };
-    let fetch = |table: &GatherTable| match &table.source {
-        GatherSource::Fetch(route) => {
-            Some(destination_class(&Plan { node: Node::Route(route.clone()), ..plan.clone() }))
-        }
-        GatherSource::Copy(_) => None,
+    let fetch = |table: &GatherTable| {
+        let node = Node::Route(table.route()?.clone());
+        Some(destination_class(&Plan { node, ..plan.clone() }))
     };
     let mut classes: Vec<String> = gather.tables.iter().filter_map(fetch).collect();
     classes.sort();

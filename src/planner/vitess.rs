@@ -194,7 +194,7 @@ impl Writer<'_> {
         json.insert("Query".into(), render(&gather.query, self.statement).into());
         let input = |table: &GatherTable| {
             let mut json = match &table.source {
-                GatherSource::Fetch(route) => match self.route("Route", route) {
+                GatherSource::Fetch(route) | GatherSource::Lock(route) => match self.route("Route", route) {
                     Json::Object(json) => json,
                     _ => Map::new(),
                 },

@@ -7,6 +7,7 @@ mod containers;
 mod dev;
 mod driver;
 mod failover;
+mod gather;
 mod hostile;
 mod http;
 mod java;
@@ -38,6 +39,7 @@ pub fn all() -> Vec<Test> {
         types::TESTS,
         prepared::TESTS,
         schema::TESTS,
+        gather::TESTS,
         packets::TESTS,
         serve::TESTS,
         commands::TESTS,
