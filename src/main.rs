@@ -25,7 +25,7 @@ use shardgate::server::signals::Signals;
 use shardgate::server::sockets::Sockets;
 use shardgate::server::{logging, settings};
 use shardgate::topology::watch::Topology;
-use shardgate::vschema::VSchema;
+use shardgate::vschema::{Schema, VSchema};
 
 /// A sharding-aware MySQL proxy.
 #[derive(Debug, Parser)]
@@ -107,8 +107,8 @@ struct PlanArguments {
     /// The VSchema: {"keyspaces": {…}, "routing_rules": …} (JSON).
     #[arg(long, env = "SHARDGATE_VSCHEMA_FILE", value_name = "FILE")]
     vschema_file: PathBuf,
-    /// A JSON object from keyspace to SQL file. Checked only: plans of this version do not depend on
-    /// column types.
+    /// A JSON object from keyspace to a file with its CREATE TABLE statements; paths are relative to
+    /// this file.
     #[arg(long, env = "SHARDGATE_SCHEMA_FILE", value_name = "FILE")]
     schema_file: Option<PathBuf>,
     /// The selected keyspace.
@@ -253,16 +253,20 @@ fn run_plan(arguments: &PlanArguments) -> Result<(), Failure> {
         |path: &Path, error: &dyn std::fmt::Display| Failure::Run(format!("{}: {error}", path.display()));
     let read = |path: &Path| std::fs::read_to_string(path).map_err(|error| failed(path, &error));
     let path = &arguments.vschema_file;
-    let vschema = VSchema::from_json(&read(path)?, 1).map_err(|error| failed(path, &error))?;
+    let mut vschema = VSchema::from_json(&read(path)?, 1).map_err(|error| failed(path, &error))?;
     if let Some(path) = &arguments.schema_file {
         let files: BTreeMap<String, PathBuf> =
             serde_json::from_str(&read(path)?).map_err(|error| failed(path, &error))?;
+        let mut schema = Schema::default();
         for (keyspace, file) in files {
             if vschema.keyspace(&keyspace).is_none() {
                 return Err(failed(path, &format!("there is no keyspace {keyspace} in the VSchema")));
             }
-            read(&path.parent().unwrap_or(Path::new(".")).join(file))?;
+            let file = path.parent().unwrap_or(Path::new(".")).join(file);
+            let tables = shardgate::schema::from_sql(&read(&file)?).map_err(|error| failed(&file, &error))?;
+            schema.keyspaces.insert(keyspace.into(), Arc::new(tables));
         }
+        vschema = vschema.with_schema(Arc::new(schema), 1);
     }
     if let Some(name) = arguments.keyspace.as_deref().filter(|name| vschema.keyspace(name).is_none()) {
         return Err(Failure::Use(format!("--keyspace {name}: there is no such keyspace in the VSchema")));

@@ -265,6 +265,30 @@ impl Catalogue {
             advice: "Use a value that the vindex takes.",
         },
         Entry {
+            name: "changed_vindex_value",
+            id: Some("VT09023"),
+            code: 1366,
+            state: "HY000",
+            meaning: "The value of a sharding column is not what the server would store.",
+            advice: "Write the value as the column stores it: of its type, without what would be cut or rounded off.",
+        },
+        Entry {
+            name: "out_of_range",
+            id: None,
+            code: 1264,
+            state: "22003",
+            meaning: "A number for a sharding column that its type does not hold, in every sql_mode.",
+            advice: "Use a value that the column can hold.",
+        },
+        Entry {
+            name: "too_long",
+            id: None,
+            code: 1406,
+            state: "22001",
+            meaning: "A string for a sharding column that is longer than the column, in every sql_mode.",
+            advice: "Use a value that the column can hold.",
+        },
+        Entry {
             name: "missing_vindex_column",
             id: Some("VT09003"),
             code: 1364,
@@ -934,6 +958,44 @@ impl SqlError {
             *b"HY000",
             Kind::Client,
             format!("could not map the value of column '{column}' to a keyspace id with vindex '{vindex}'"),
+        )
+    }
+
+    /// The value of a sharding column is not what the server would store.
+    #[must_use]
+    pub fn changed_vindex_value(column: &str) -> Self {
+        Self::catalogued(
+            Some("VT09023"),
+            1366,
+            *b"HY000",
+            Kind::Client,
+            format!(
+                "could not map the value of column '{column}': it is not written as the column stores it"
+            ),
+        )
+    }
+
+    /// A number for a sharding column that its type does not hold, in every `sql_mode`.
+    #[must_use]
+    pub fn out_of_range(column: &str, row: usize) -> Self {
+        Self::catalogued(
+            None,
+            1264,
+            *b"22003",
+            Kind::Client,
+            format!("Out of range value for column '{column}' at row {row}"),
+        )
+    }
+
+    /// A string for a sharding column that is longer than the column, in every `sql_mode`.
+    #[must_use]
+    pub fn too_long(column: &str, row: usize) -> Self {
+        Self::catalogued(
+            None,
+            1406,
+            *b"22001",
+            Kind::Client,
+            format!("Data too long for column '{column}' at row {row}"),
         )
     }
 

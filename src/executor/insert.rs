@@ -20,6 +20,7 @@ use crate::planner::{Insert, InsertSequence, InsertSharding, Routing, StatementK
 use crate::sql::Operand;
 use crate::value::Value;
 use crate::vindex::{Kind, Vindex};
+use crate::vschema::{Domain, NotStored};
 
 /// The auto-increment column's values, one per row, and the first that the sequence gave.
 #[derive(Debug, Default, PartialEq)]
@@ -147,7 +148,7 @@ impl<'a> ExecContext<'a> {
 
     /// The keyspace id of one row, checked by all its vindexes.
     fn row_id(&self, sharding: &InsertSharding, row: u32) -> Result<KeyspaceId> {
-        let values = self.row_values(&sharding.values, row)?;
+        let values = self.row_values(&sharding.values, &sharding.domains, &sharding.columns, row)?;
         let column = |at: usize| sharding.columns.get(at).map_or("", |name| name);
         let is_null_vindex = matches!(sharding.vindex.kind(), Kind::Null);
         if let Some(at) = values.iter().position(Value::is_null)
@@ -165,7 +166,7 @@ impl<'a> ExecContext<'a> {
     }
 
     fn verify(&self, secondary: &VerifyVindex, row: u32, id: &KeyspaceId) -> Result<()> {
-        let values = self.row_values(&secondary.values, row)?;
+        let values = self.row_values(&secondary.values, &secondary.domains, &secondary.columns, row)?;
         if let Some(at) = values.iter().position(Value::is_null) {
             return Err(SqlError::null_vindex_column(secondary.columns.get(at).map_or("", |name| name)));
         }
@@ -180,9 +181,24 @@ impl<'a> ExecContext<'a> {
         )))
     }
 
-    fn row_values(&self, rows: &[Vec<Operand>], row: u32) -> Result<Vec<Value>> {
+    /// The values of a vindex's columns in one row, as the server stores them.
+    fn row_values(
+        &self,
+        rows: &[Vec<Operand>],
+        domains: &[Domain],
+        columns: &[Arc<str>],
+        row: u32,
+    ) -> Result<Vec<Value>> {
         let operands = rows.get(row as usize).ok_or_else(|| SqlError::bug("an INSERT row without values"))?;
-        operands.iter().map(|operand| self.bindings.value(operand)).collect()
+        let stored = |((operand, domain), column): ((&Operand, &Domain), &Arc<str>)| {
+            let value = self.bindings.value(operand)?;
+            domain.stored(value).map_err(|reason| match reason {
+                NotStored::OutOfRange => SqlError::out_of_range(column, row as usize + 1),
+                NotStored::TooLong => SqlError::too_long(column, row as usize + 1),
+                NotStored::Changed => SqlError::changed_vindex_value(column),
+            })
+        };
+        operands.iter().zip(domains).zip(columns).map(stored).collect()
     }
 }
 

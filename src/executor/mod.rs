@@ -14,7 +14,6 @@
 mod aggregate;
 mod collation;
 mod compare;
-mod compared;
 mod context;
 mod control;
 mod distinct;

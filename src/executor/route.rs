@@ -5,7 +5,6 @@
 use std::sync::Arc;
 
 use super::ExecContext;
-use super::compared::Compared;
 use crate::error::{Result, SqlError};
 use crate::key::{Destination, KeyspaceId};
 use crate::planner::Routing;
@@ -14,6 +13,7 @@ use crate::topology::{Keyspace, Shard};
 use crate::transaction::Place;
 use crate::value::Value;
 use crate::vindex::Vindex;
+use crate::vschema::{Compared, Domain};
 
 /// One shard that gets the statement.
 #[derive(Debug, Clone)]
@@ -86,12 +86,14 @@ impl ExecContext<'_> {
             Routing::Unsharded => first_shard(keyspace).map(Some),
             Routing::AnyShard => self.any_shard(keyspace).map(Some),
             Routing::EqualUnique(condition) => {
-                match map(&condition.vindex, &condition.values, |operand| self.bindings.value(operand))? {
+                match map(&condition.vindex, &condition.values, &condition.domains, |operand| {
+                    self.bindings.value(operand)
+                })? {
                     Destination::Id(id) => owner(keyspace, &id).map(Some),
                     Destination::Any => self.any_shard(keyspace).map(Some),
                     // The plan is for one shard.
                     Destination::All => Err(SqlError::unsupported(
-                        "comparing a vindex column with a value that is equal to several integers",
+                        "comparing a vindex column with a value of another type, which rows on several shards may equal",
                     )),
                     _ => Ok(None),
                 }
@@ -122,19 +124,20 @@ impl ExecContext<'_> {
         match routing {
             Routing::Unsharded | Routing::AnyShard | Routing::None => Ok(()),
             Routing::EqualUnique(condition) | Routing::SubShard(condition) => {
-                let destination = map(&condition.vindex, &condition.values, value)?;
+                let destination = map(&condition.vindex, &condition.values, &condition.domains, value)?;
                 self.mark(keyspace, &destination, None, chosen)
             }
-            Routing::In { vindex, values } => {
+            Routing::In { vindex, values, domain } => {
                 for (index, operand) in (0_u32..).zip(values) {
-                    let destination = map(vindex, std::slice::from_ref(operand), value)?;
+                    let one = std::slice::from_ref(operand);
+                    let destination = map(vindex, one, std::slice::from_ref(domain), value)?;
                     self.mark(keyspace, &destination, Some(index), chosen)?;
                 }
                 Ok(())
             }
-            Routing::MultiEqual { vindex, tuples } => tuples
-                .iter()
-                .try_for_each(|tuple| self.mark(keyspace, &map(vindex, tuple, value)?, None, chosen)),
+            Routing::MultiEqual { vindex, tuples, domains } => tuples.iter().try_for_each(|tuple| {
+                self.mark(keyspace, &map(vindex, tuple, domains, value)?, None, chosen)
+            }),
             Routing::Between { vindex, low, high } => {
                 self.mark(keyspace, &vindex.range(&value(low)?, &value(high)?), None, chosen)
             }
@@ -199,21 +202,17 @@ fn first_shard(keyspace: &Keyspace) -> Result<&Arc<Shard>> {
     keyspace.shards.first().ok_or_else(|| SqlError::no_primary(&keyspace.name, "-"))
 }
 
-/// Where rows that equal these values can be. What the vindex reads as a number is what MySQL
-/// compares as one. [`Destination::Any`]: nowhere, but the server still has its say about the value.
-/// [`Destination::All`]: not known.
+/// Where rows that equal these values can be. [`Destination::Any`]: nowhere, but the server still has
+/// its say about the value. [`Destination::All`]: not known.
 fn map(
     vindex: &Vindex,
     operands: &[Operand],
+    domains: &[Domain],
     value: impl Fn(&Operand) -> Result<Value>,
 ) -> Result<Destination> {
     let compared = |column: usize, operand: &Operand| {
-        let value = value(operand)?;
-        Ok::<_, SqlError>(if vindex.reads_number(column) {
-            Compared::of(value)
-        } else {
-            Compared::Only(value)
-        })
+        let domain = domains.get(column).ok_or_else(|| SqlError::bug("a vindex column without a domain"))?;
+        value(operand).map(|value| domain.compared(value))
     };
     if let [operand] = operands {
         return Ok(match compared(0, operand)? {

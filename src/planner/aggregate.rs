@@ -127,10 +127,15 @@ fn group_columns(scatter: &mut Scatter<'_>) -> Result<Vec<GroupColumn>> {
 /// takes a function of a grouped expression only as a function of an aggregate.
 fn group_weight(scatter: &mut Scatter<'_>, column: Column, run: Run) -> Option<Column> {
     let run = if let Column::Item(item) = column { scatter.expression(item) } else { run };
-    let plain = |token: &Token| {
-        token.kind == TokenKind::Dot || token.identifier(scatter.planner.statement.text).is_some()
+    // A name, qualified or not; `n IS NULL` is made of words, too.
+    let plain = |(position, token): (usize, &Token)| {
+        if position % 2 == 1 {
+            token.kind == TokenKind::Dot
+        } else {
+            token.identifier(scatter.planner.statement.text).is_some()
+        }
     };
-    if scatter.planner.statement.tokens.get(run.0..run.1).unwrap_or_default().iter().all(plain) {
+    if scatter.planner.statement.tokens.get(run.0..run.1).unwrap_or_default().iter().enumerate().all(plain) {
         return scatter.add_weight(column);
     }
     if let Column::Item(item) = column
@@ -257,7 +262,8 @@ fn is_local_argument(scatter: &Scatter<'_>, list: &ast::FunctionArgumentList) ->
                 primary.vindex.type_name(),
                 "hash" | "numeric" | "numeric_static_map" | "reverse_bits"
             );
-            text && primary.columns.len() == 1 && primary.position(&name).is_some()
+            let table = &scatter.analysis.uses[index].table;
+            text && table.is_exact(primary) && primary.columns.len() == 1 && primary.position(&name).is_some()
         })
     })
 }

@@ -63,7 +63,7 @@ impl<'a, 'q> Builder<'a, 'q> {
         self.from(tables, block, &mut conditions)?;
         self.conditions(block, conditions, selection)?;
         for expression in others {
-            self.subqueries(expression, block)?;
+            self.subqueries(expression, block, false)?;
         }
         Ok(())
     }
@@ -92,7 +92,7 @@ impl<'a, 'q> Builder<'a, 'q> {
             && let Some(&block) = blocks.first()
         {
             for item in list {
-                self.subqueries(&item.expr, block)?;
+                self.subqueries(&item.expr, block, false)?;
             }
         }
         self.ctes.truncate(visible);
@@ -151,11 +151,11 @@ impl<'a, 'q> Builder<'a, 'q> {
         self.outputs(select, block)?;
         self.conditions(block, conditions, select.selection.as_ref())?;
         if let Some(having) = &select.having {
-            self.subqueries(having, block)?;
+            self.subqueries(having, block, true)?;
         }
         if let ast::GroupByExpr::Expressions(list, _) = &select.group_by {
             for expression in list {
-                self.subqueries(expression, block)?;
+                self.subqueries(expression, block, false)?;
             }
         }
         Ok(block)
@@ -166,14 +166,14 @@ impl<'a, 'q> Builder<'a, 'q> {
         for item in &select.projection {
             match item {
                 ast::SelectItem::UnnamedExpr(expression) => {
-                    self.subqueries(expression, block)?;
+                    self.subqueries(expression, block, false)?;
                     let column = self.analysis.column(block, expression);
                     if let Some(name) = last_name(expression) {
                         self.analysis.blocks[block].outputs.push((name, column));
                     }
                 }
                 ast::SelectItem::ExprWithAlias { expr, alias } => {
-                    self.subqueries(expr, block)?;
+                    self.subqueries(expr, block, false)?;
                     let column = self.analysis.column(block, expr);
                     self.analysis.blocks[block].outputs.push((lower(&alias.value), column));
                 }
@@ -431,7 +431,7 @@ impl<'a, 'q> Builder<'a, 'q> {
         for condition in conditions {
             match condition {
                 Condition::On { condition, nullable_sources } => {
-                    self.subqueries(condition, block)?;
+                    self.subqueries(condition, block, true)?;
                     let found = facts::extract(self.planner, &self.analysis, block, condition);
                     let found = match nullable_sources {
                         Some(range) => {
@@ -458,7 +458,7 @@ impl<'a, 'q> Builder<'a, 'q> {
             }
         }
         if let Some(selection) = selection {
-            self.subqueries(selection, block)?;
+            self.subqueries(selection, block, true)?;
             let found = facts::extract(self.planner, &self.analysis, block, selection);
             self.analysis.blocks[block].facts.extend(found);
         }
@@ -466,21 +466,24 @@ impl<'a, 'q> Builder<'a, 'q> {
     }
 
     /// The queries inside an expression, as blocks whose outer block is this one.
-    fn subqueries(&mut self, expression: &'q Expr, block: usize) -> Result<()> {
+    fn subqueries(&mut self, expression: &'q Expr, block: usize, is_condition: bool) -> Result<()> {
         if !walk::is_walked(expression) {
             return Err(SqlError::unsupported("subqueries in this kind of expression"));
         }
-        for (query, compared) in walk::subqueries(expression) {
+        for (query, compared) in walk::subqueries(expression, is_condition) {
             let blocks = self.query(query, Place::Expression(block))?;
-            // `a IN (SELECT b …)`: only rows with b = a matter, unless the query must see them all.
+            // `a IN (SELECT b …)`: only rows with b = a matter, unless the query must see them all. Where
+            // false and NULL differ, a NULL anywhere matters, too.
             if let (Some(compared), [inner]) = (compared, blocks.as_slice())
                 && !self.analysis.blocks[*inner].opaque
-                && let Some(own) = self.analysis.column(block, compared)
+                && let Some(own) = self.analysis.column(block, compared.expression)
                 && let [(_, Some(theirs))] = self.analysis.blocks[*inner].outputs.as_slice()
                 && self.analysis.blocks[*inner].wildcards.is_empty()
             {
                 let theirs = theirs.clone();
-                self.analysis.blocks[*inner].facts.edges.push((own, theirs));
+                if compared.only_true || [&own, &theirs].iter().all(|own| self.analysis.never_null(own)) {
+                    self.analysis.blocks[*inner].facts.edges.push((own, theirs));
+                }
             }
         }
         Ok(())

@@ -165,8 +165,8 @@ impl Page<'_> {
             Routing::EqualUnique(condition) => {
                 format!("EqualUnique {}{}", condition.vindex.name(), self.tuple(&condition.values))
             }
-            Routing::In { vindex, values } => format!("In {}{}", vindex.name(), self.tuple(values)),
-            Routing::MultiEqual { vindex, tuples } => {
+            Routing::In { vindex, values, .. } => format!("In {}{}", vindex.name(), self.tuple(values)),
+            Routing::MultiEqual { vindex, tuples, .. } => {
                 let tuples: Vec<String> = tuples.iter().map(|tuple| self.tuple(tuple)).collect();
                 format!("MultiEqual {}[{}]", vindex.name(), tuples.join(" "))
             }

@@ -16,6 +16,7 @@ use crate::error::{Result, SqlError};
 use crate::key::Destination;
 use crate::sql::{Edits, Operand, Piece, PieceList, Template, Token, TokenKind};
 use crate::value::Value;
+use crate::vindex::Kind;
 use crate::vschema::{ColumnVindex, Table};
 
 pub(super) fn plan(planner: &Planner<'_>, kind: StatementKind) -> Result<Plan> {
@@ -106,11 +107,13 @@ fn insert_rows(planner: &Planner<'_>, parts: &Parts, edits: &mut Edits, kind: St
         }
     }
     check_subqueries(planner, &rows)?;
-    check_update(planner, parts)?;
-    if kind == StatementKind::Replace {
-        check_replace(table)?;
-    }
+    let updates = check_update(planner, parts)?;
     let fill = sequence.map(|auto| Fill::new(planner, &columns, &auto.column, &rows)).transpose()?;
+    if kind == StatementKind::Replace {
+        check_keys(table, "REPLACE INTO", fill.as_ref())?;
+    } else if updates {
+        check_keys(table, "ON DUPLICATE KEY UPDATE of", fill.as_ref())?;
+    }
     let sequence = match (&fill, sequence) {
         (Some(fill), Some(auto)) => Some(InsertSequence {
             sequence: SequenceRef {
@@ -166,12 +169,13 @@ fn check_subqueries(planner: &Planner<'_>, rows: &[Vec<Run>]) -> Result<()> {
     Ok(())
 }
 
-/// `ON DUPLICATE KEY UPDATE` must leave the columns alone that decide where the row lives.
-fn check_update(planner: &Planner<'_>, parts: &Parts) -> Result<()> {
+/// `ON DUPLICATE KEY UPDATE` must leave the columns alone that decide where the row lives. Tells
+/// whether there is one.
+fn check_update(planner: &Planner<'_>, parts: &Parts) -> Result<bool> {
     let mut cursor = planner.cursor();
     cursor.at = parts.tail;
     if cursor.at_end() {
-        return Ok(());
+        return Ok(false);
     }
     if cursor.eat(&["as"]) {
         cursor.identifier();
@@ -180,7 +184,7 @@ fn check_update(planner: &Planner<'_>, parts: &Parts) -> Result<()> {
         }
     }
     if cursor.at_end() {
-        return Ok(());
+        return Ok(false);
     }
     if cursor.is("returning") {
         return Err(SqlError::unsupported("INSERT … RETURNING"));
@@ -207,7 +211,7 @@ fn check_update(planner: &Planner<'_>, parts: &Parts) -> Result<()> {
             break;
         }
     }
-    if cursor.at_end() { Ok(()) } else { Err(cursor.error()) }
+    if cursor.at_end() { Ok(true) } else { Err(cursor.error()) }
 }
 
 /// `c = c` changes nothing.
@@ -216,12 +220,26 @@ fn keeps_column(planner: &Planner<'_>, column: &str, start: usize, end: usize) -
     matches!(tokens, [token] if token.identifier(planner.statement.text).is_some_and(|name| name.eq_ignore_ascii_case(column)))
 }
 
-/// REPLACE deletes rows that collide in any unique key. Without the table's keys we cannot know
-/// that a collision is on the row's own shard, but a row on another shard is then no collision for
-/// MySQL either, as with INSERT. Only lookups would go stale.
-fn check_replace(table: &Table) -> Result<()> {
+/// REPLACE and ON DUPLICATE KEY UPDATE change the rows that collide in any unique key. That works by
+/// shard where rows that collide are on the same shard: each key has the sharding columns in it, or a
+/// number that the sequence gives to one row only. Without the table's keys it is not known.
+fn check_keys(table: &Table, what: &str, fill: Option<&Fill>) -> Result<()> {
     if table.column_vindexes.iter().any(|vindex| vindex.vindex.is_lookup()) {
-        return Err(SqlError::unsupported("REPLACE INTO a table with lookup vindexes"));
+        return Err(SqlError::unsupported(&format!("{what} a table with lookup vindexes")));
+    }
+    let (Some(keys), Some(primary)) = (&table.keys, table.primary_vindex()) else { return Ok(()) };
+    if !table.sharded || table.pinned.is_some() || matches!(primary.vindex.kind(), Kind::Null) {
+        return Ok(());
+    }
+    let fresh = fill.filter(|fill| fill.given.iter().all(Option::is_none));
+    for key in keys.iter() {
+        let is_local = table.is_exact(primary) && primary.columns.iter().all(|column| key.contains(column));
+        if !is_local && !fresh.is_some_and(|fill| key.contains(&fill.column)) {
+            return Err(SqlError::unsupported(&format!(
+                "{what} a table whose unique key '{}' does not keep equal rows on one shard",
+                key.name
+            )));
+        }
     }
     Ok(())
 }
@@ -289,9 +307,16 @@ fn sharding(
             vindex: secondary.vindex.clone(),
             columns: secondary.columns.clone(),
             values: vindex_values(planner, secondary, columns, rows, fill)?,
+            domains: table.domains(secondary),
         });
     }
-    Ok(InsertSharding { vindex: primary.vindex.clone(), columns: primary.columns.clone(), values, verify })
+    Ok(InsertSharding {
+        vindex: primary.vindex.clone(),
+        columns: primary.columns.clone(),
+        values,
+        domains: table.domains(primary),
+        verify,
+    })
 }
 
 /// One operand per row and vindex column.

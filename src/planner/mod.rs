@@ -37,6 +37,7 @@ mod show;
 mod system;
 mod table_list;
 mod transaction;
+mod usable;
 mod vitess;
 mod walk;
 

@@ -10,7 +10,7 @@ use super::{Gather, Routing};
 pub use crate::sql::StatementKind;
 use crate::sql::{Operand, Template};
 use crate::vindex::Vindex;
-use crate::vschema::VSchemaChange;
+use crate::vschema::{Domain, VSchemaChange};
 
 /// A planned statement.
 #[derive(Debug, Clone, PartialEq)]
@@ -115,15 +115,6 @@ impl Node {
                 .iter()
                 .any(|table| table.route().is_some_and(|route| route.routing == Routing::Scatter)),
             Self::Insert(_) | Self::NextValues { .. } | Self::Show(_) | Self::Session(_) => false,
-        }
-    }
-
-    /// The keyspace that a route or change goes to.
-    #[must_use]
-    pub fn keyspace(&self) -> Option<&Arc<str>> {
-        match self {
-            Self::Route(route) | Self::Modify(route) => route.keyspace.as_ref(),
-            _ => None,
         }
     }
 }
@@ -254,6 +245,8 @@ pub struct InsertSharding {
     pub columns: Vec<Arc<str>>,
     /// For each row, one operand per vindex column.
     pub values: Vec<Vec<Operand>>,
+    /// What each column stores.
+    pub domains: Vec<Domain>,
     /// Further functional vindexes whose columns must map to the same keyspace id (unowned
     /// secondary vindexes): each as vindex, column names and values per row.
     pub verify: Vec<VerifyVindex>,
@@ -268,6 +261,8 @@ pub struct VerifyVindex {
     pub columns: Vec<Arc<str>>,
     /// For each row, one operand per column.
     pub values: Vec<Vec<Operand>>,
+    /// What each column stores.
+    pub domains: Vec<Domain>,
 }
 
 /// How a sequence fills the auto-increment column.

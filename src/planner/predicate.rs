@@ -11,10 +11,11 @@ use std::sync::Arc;
 use super::context::Planner;
 use super::facts::Facts;
 use super::scope::{Analysis, ColumnRef, TableUse, lower};
+use super::usable::{are_alike, is_usable};
 use super::{Condition, Routing};
 use crate::error::{Result, SqlError};
 use crate::key::{Destination, KeyspaceId};
-use crate::sql::{LiteralKind, Operand};
+use crate::sql::Operand;
 use crate::vindex::Vindex;
 use crate::vschema::{ColumnVindex, Table};
 
@@ -150,12 +151,17 @@ fn is_tied(planner: &Planner<'_>, analysis: &Analysis, one: usize, other: usize,
     if !same_function(&a.vindex, &b.vindex) || a.columns.len() != b.columns.len() || a.vindex.is_lookup() {
         return false;
     }
+    // Rows that are equal may be apart.
+    if !first.table.is_exact(a) || !second.table.is_exact(b) {
+        return false;
+    }
     let constants = other == seed && !analysis.is_nullable(second);
     let (own_view, other_view) = (View::of(analysis, first), View::of(analysis, second));
     a.columns.iter().zip(&b.columns).all(|(a, b)| {
         let (a, b) = ((one, lower(a)), (other, lower(b)));
         own_view.blocks.contains(&second.block) && own_view.class(&a).contains(&b) || {
             let values = own_view.values(&a);
+            let constants = constants && are_alike(analysis, &a, &b);
             let others = if constants { other_view.values(&b) } else { Vec::new() };
             values.iter().any(|value| others.iter().any(|other| same_operand(planner, value, other)))
         }
@@ -198,8 +204,9 @@ impl<'a> View<'a> {
             for (index, member) in analysis.blocks.iter().enumerate() {
                 let (its_root, nullable) = flatten_root(analysis, index);
                 if its_root == root && view.blocks.insert(index) {
-                    view.edges.extend(&member.facts.edges);
-                    view.outer_edges.extend(&member.facts.outer_edges);
+                    let alike = |(a, b): &&(ColumnRef, ColumnRef)| are_alike(analysis, a, b);
+                    view.edges.extend(member.facts.edges.iter().filter(alike));
+                    view.outer_edges.extend(member.facts.outer_edges.iter().filter(alike));
                     if !nullable {
                         view.constants.push(&member.facts);
                     }
@@ -343,45 +350,48 @@ fn option(
     table: &Table,
     way: &ColumnVindex,
 ) -> Option<(u32, Routing, Option<Range<u32>>)> {
-    let usable = |column: &str, value: &Operand| is_usable(planner, table, column, &way.vindex, value);
+    let domains = table.domains(way);
+    let usable = |position: usize, value: &Operand| {
+        domains.get(position).is_some_and(|domain| is_usable(planner, domain, value))
+    };
     let columns: Vec<ColumnRef> = way.columns.iter().map(|column| (index, lower(column))).collect();
-    let value =
-        |column: &ColumnRef| view.values(column).into_iter().find(|value| usable(&column.1, value)).cloned();
+    let value = |(position, column): (usize, &ColumnRef)| {
+        view.values(column).into_iter().find(|value| usable(position, value)).cloned()
+    };
     let vindex = way.vindex.clone();
     let cost = |rank: u32| rank * 1_000 + way.cost;
 
-    let values: Option<Vec<Operand>> = columns.iter().map(value).collect();
+    let values: Option<Vec<Operand>> = columns.iter().enumerate().map(value).collect();
     if let Some(values) = values {
-        let condition = Condition { vindex, values };
+        let condition = Condition { vindex, values, domains };
         return Some(if way.unique && !way.prefix {
             (cost(1), Routing::EqualUnique(condition), None)
         } else {
             (cost(4), Routing::SubShard(condition), None)
         });
     }
-    if let [column] = columns.as_slice() {
+    if let ([column], [domain]) = (columns.as_slice(), domains.as_slice()) {
         let class = view.constant_class(column);
         let lists = view.constants.iter().flat_map(|facts| &facts.lists);
         let fits = |list: &&super::facts::InList| {
-            class.contains(&list.column) && list.values.iter().all(|value| usable(&column.1, value))
+            class.contains(&list.column) && list.values.iter().all(|value| usable(0, value))
         };
         let list = lists.filter(fits).min_by_key(|list| (list.values.len(), list.range.is_none()));
         if let Some(list) = list.filter(|_| !way.prefix) {
             if list.range.is_some() {
                 return Some((
                     cost(2),
-                    Routing::In { vindex, values: list.values.clone() },
+                    Routing::In { vindex, values: list.values.clone(), domain: *domain },
                     list.range.clone(),
                 ));
             }
             let tuples = list.values.iter().map(|value| vec![value.clone()]).collect();
-            return Some((cost(3), Routing::MultiEqual { vindex, tuples }, None));
+            return Some((cost(3), Routing::MultiEqual { vindex, tuples, domains }, None));
         }
         let mut ranges = view.constants.iter().flat_map(|facts| &facts.ranges);
-        let range = ranges.find(|(column, low, high)| {
-            class.contains(column) && usable(&column.1, low) && usable(&column.1, high)
-        });
-        if let Some((_, low, high)) = range.filter(|_| is_ordered(table, &column.1, &vindex)) {
+        let range =
+            ranges.find(|(column, low, high)| class.contains(column) && usable(0, low) && usable(0, high));
+        if let Some((_, low, high)) = range.filter(|_| domain.is_ordered(&vindex)) {
             return Some((cost(5), Routing::Between { vindex, low: low.clone(), high: high.clone() }, None));
         }
         return None;
@@ -390,14 +400,14 @@ fn option(
         return None;
     }
     let tuples = tuples(view, &columns, &usable)?;
-    Some((cost(3), Routing::MultiEqual { vindex, tuples }, None))
+    Some((cost(3), Routing::MultiEqual { vindex, tuples, domains }, None))
 }
 
 /// All tuples that the columns can have: from a tuple list, or the product of lists.
 fn tuples(
     view: &View<'_>,
     columns: &[ColumnRef],
-    usable: &dyn Fn(&str, &Operand) -> bool,
+    usable: &dyn Fn(usize, &Operand) -> bool,
 ) -> Option<Vec<Vec<Operand>>> {
     let classes: Vec<BTreeSet<ColumnRef>> =
         columns.iter().map(|column| view.constant_class(column)).collect();
@@ -411,21 +421,21 @@ fn tuples(
                 |row: &Vec<Operand>| places.iter().map(|&place| row[place].clone()).collect::<Vec<_>>();
             let all: Vec<Vec<Operand>> = known.values.iter().map(tuple).collect();
             let fits =
-                |row: &Vec<Operand>| row.iter().zip(columns).all(|(value, column)| usable(&column.1, value));
+                |row: &Vec<Operand>| row.iter().enumerate().all(|(position, value)| usable(position, value));
             if all.iter().all(fits) {
                 return Some(all);
             }
         }
     }
     let mut product: Vec<Vec<Operand>> = vec![Vec::new()];
-    for (class, column) in classes.iter().zip(columns) {
-        let equal = view.values(column).into_iter().find(|value| usable(&column.1, value));
+    for (position, (class, column)) in classes.iter().zip(columns).enumerate() {
+        let equal = view.values(column).into_iter().find(|value| usable(position, value));
         let choices: Vec<Operand> = if let Some(value) = equal {
             vec![value.clone()]
         } else {
             let mut lists = view.constants.iter().flat_map(|facts| &facts.lists);
             let list = lists.find(|list| {
-                class.contains(&list.column) && list.values.iter().all(|value| usable(&column.1, value))
+                class.contains(&list.column) && list.values.iter().all(|value| usable(position, value))
             });
             list?.values.clone()
         };
@@ -441,55 +451,6 @@ fn tuples(
         product = product.iter().flat_map(extend).collect();
     }
     Some(product)
-}
-
-/// Whether routing by this literal finds every row that MySQL would find with it. MySQL compares
-/// across types: `5.0` equals the integer 5, a number equals every string that reads as it.
-fn is_usable(planner: &Planner<'_>, table: &Table, column: &str, vindex: &Vindex, value: &Operand) -> bool {
-    use crate::value::Value;
-    let kind = match value {
-        Operand::Literal(index) => match planner.statement.literals.get(*index as usize) {
-            Some(literal) => literal.kind,
-            None => return false,
-        },
-        Operand::Constant(value) => match value {
-            Value::Null => return false,
-            Value::Int(_) | Value::UInt(_) => LiteralKind::Integer,
-            Value::Decimal(_) => LiteralKind::Decimal,
-            Value::Float(_) => LiteralKind::Float,
-            Value::Binary(_) => LiteralKind::Hex,
-            Value::Text(_) | Value::Temporal(_) => LiteralKind::String,
-        },
-        Operand::Negated(inner) => return is_usable(planner, table, column, vindex, inner),
-        Operand::Param(_) | Operand::Generated(_) => return true,
-    };
-    if vindex.reads_numbers() {
-        // An integer beyond 64 bits is read as a decimal and maps to nothing, as no row has it.
-        return matches!(kind, LiteralKind::Integer | LiteralKind::String);
-    }
-    let is_integral = table.column(column).is_some_and(|column| column.kind.is_integral());
-    let is_text =
-        table.column(column).is_some_and(|column| column.kind.is_known() && !column.kind.is_integral());
-    match kind {
-        LiteralKind::Decimal | LiteralKind::Float => false,
-        LiteralKind::Integer => !is_text,
-        LiteralKind::String | LiteralKind::Hex | LiteralKind::Bit => !is_integral,
-    }
-}
-
-/// Whether the vindex keeps the order that BETWEEN uses for this column.
-fn is_ordered(table: &Table, column: &str, vindex: &Vindex) -> bool {
-    if !vindex.is_ordered() {
-        return false;
-    }
-    if vindex.type_name() == "numeric" {
-        return true;
-    }
-    table.column(column).is_some_and(|column| {
-        use crate::vschema::ColumnType as C;
-        matches!(column.kind, C::Varbinary | C::Binary | C::Blob)
-            || column.collation.as_deref().is_some_and(|collation| collation == "binary")
-    })
 }
 
 /// The shard of a pinned table.

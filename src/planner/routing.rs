@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::sql::Operand;
 use crate::vindex::Vindex;
+use crate::vschema::Domain;
 
 /// One column (or, for multi-column vindexes, one list of columns) bound to one operand each.
 #[derive(Debug, Clone, PartialEq)]
@@ -12,6 +13,8 @@ pub struct Condition {
     pub vindex: Arc<Vindex>,
     /// One operand per vindex column.
     pub values: Vec<Operand>,
+    /// What a comparison with each of these columns means.
+    pub domains: Vec<Domain>,
 }
 
 /// Which shards of a keyspace get a statement. Each variant carries exactly what it needs; the
@@ -28,6 +31,8 @@ pub enum Routing {
         vindex: Arc<Vindex>,
         /// The list.
         values: Vec<Operand>,
+        /// What a comparison with the column means.
+        domain: Domain,
     },
     /// Several value tuples (`(a, b) IN ((1, 2), (3, 4))` or OR of equalities): the shards of all
     /// of them, each getting the whole statement.
@@ -36,6 +41,8 @@ pub enum Routing {
         vindex: Arc<Vindex>,
         /// One list of operands per tuple.
         tuples: Vec<Vec<Operand>>,
+        /// What a comparison with each column means.
+        domains: Vec<Domain>,
     },
     /// A prefix of a multi-column vindex: the shards that intersect the prefix.
     SubShard(Condition),

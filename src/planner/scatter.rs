@@ -133,6 +133,7 @@ impl Scatter<'_> {
             // Rows that an outer join fills with NULL are on every shard.
             primary.filter(|_| !self.analysis.is_nullable(own)).is_some_and(|primary| {
                 !primary.vindex.is_lookup()
+                    && own.table.is_exact(primary)
                     && primary.columns.iter().all(|column| columns.contains(&(index, lower(column))))
             })
         })
@@ -154,6 +155,7 @@ impl Scatter<'_> {
         let direct = self.analysis.uses.iter().any(|own| {
             self.analysis.roots.contains(&own.block)
                 && own.table.sharded
+                && own.table.primary_vindex().is_some_and(|primary| own.table.is_exact(primary))
                 && !own.table.is_reference()
                 && !own.nullable
         });

@@ -128,6 +128,16 @@ impl Analysis {
         nullable
     }
 
+    /// Whether a column is NULL in no row: it may not be, or its vindex could not place such a row.
+    pub(super) fn never_null(&self, (index, name): &ColumnRef) -> bool {
+        let own = &self.uses[*index];
+        let is_forbidden = own.table.column(name).is_some_and(|column| !column.nullable);
+        let is_placed = own.table.primary_vindex().is_some_and(|primary| {
+            primary.position(name).is_some_and(|position| primary.vindex.reads_number(position))
+        });
+        (is_forbidden || (own.table.sharded && is_placed)) && !self.is_nullable(own)
+    }
+
     /// Whether a column belongs to one of these sources of the block.
     pub(super) fn stems_from(
         &self,

@@ -1,16 +1,17 @@
 //! Do the plans in `testdata/plans` come out as they are written there?
 //!
-//! Each file: a header `# vschema NAME [keyspace KS] [shard NAME]`, then cases: an optional comment,
+//! Each file: a header `# vschema NAME [keyspace KS] [shard NAME] [schema NAME]` (tables of the keyspace), then cases: an optional comment,
 //! the statement, `----`, the plan or the error, and a blank line. `UPDATE_GOLDEN=1` rewrites the
 //! expectations.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::*;
 use crate::key::{Destination, TabletType};
 use crate::sql::{LexOptions, Normalizer};
-use crate::vschema::VSchema;
+use crate::vschema::{Schema, VSchema};
 
 struct Setting {
     vschema: VSchema,
@@ -31,11 +32,16 @@ impl Setting {
         let path = testdata("vschema")
             .join(format!("{}.json", after("vschema").expect("a header names its VSchema")));
         let text = std::fs::read_to_string(path).expect("the VSchema is there");
-        Self {
-            vschema: VSchema::from_json(&text, 1).expect("the VSchema is sound"),
-            keyspace: after("keyspace"),
-            destination: after("shard").map(Destination::Shard),
+        let mut vschema = VSchema::from_json(&text, 1).expect("the VSchema is sound");
+        if let (Some(name), Some(keyspace)) = (after("schema"), after("keyspace")) {
+            let path = testdata("vschema").join(format!("{name}.sql"));
+            let text = std::fs::read_to_string(path).expect("the schema is there");
+            let tables = crate::schema::from_sql(&text).expect("the schema is sound");
+            let mut schema = Schema::default();
+            schema.keyspaces.insert(keyspace.into(), Arc::new(tables));
+            vschema = vschema.with_schema(Arc::new(schema), 1);
         }
+        Self { vschema, keyspace: after("keyspace"), destination: after("shard").map(Destination::Shard) }
     }
 
     fn answer(&self, text: &str) -> String {

@@ -267,8 +267,8 @@ impl Writer<'_> {
                 let values = condition.values.iter().map(|value| self.operand(value)).collect();
                 (condition.vindex.name().to_string(), values)
             }
-            Routing::In { vindex, values } => (vindex.name().to_string(), vec![self.tuple(values)]),
-            Routing::MultiEqual { vindex, tuples } => {
+            Routing::In { vindex, values, .. } => (vindex.name().to_string(), vec![self.tuple(values)]),
+            Routing::MultiEqual { vindex, tuples, .. } => {
                 let width = tuples.first().map_or(0, Vec::len);
                 let column = |column: usize| {
                     let values: Vec<Operand> =

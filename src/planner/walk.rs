@@ -2,23 +2,43 @@
 
 use std::ops::ControlFlow;
 
-use sqlparser::ast::{self, Expr, FunctionArg, FunctionArgExpr, FunctionArguments, Visit, Visitor};
+use sqlparser::ast::{
+    self, BinaryOperator, Expr, FunctionArg, FunctionArgExpr, FunctionArguments, Visit, Visitor,
+};
 
-/// The queries directly inside an expression; for `a IN (SELECT …)` with what is compared. Where the
-/// expression has a form that is not walked, its queries are found all the same, without order.
-pub(super) fn subqueries(expression: &Expr) -> Vec<(&ast::Query, Option<&Expr>)> {
+/// The left side of `a IN (SELECT …)`.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Compared<'q> {
+    pub(super) expression: &'q Expr,
+    /// Whether it matters only that the comparison is true, and not whether it is false or NULL.
+    pub(super) only_true: bool,
+}
+
+/// The queries directly inside an expression; for `a IN (SELECT …)` with what is compared. In a
+/// condition rows pass only where it is true.
+pub(super) fn subqueries(expression: &Expr, is_condition: bool) -> Vec<(&ast::Query, Option<Compared<'_>>)> {
     let mut found = Vec::new();
-    collect_queries(expression, &mut found);
+    collect_queries(expression, is_condition, &mut found);
     found
 }
 
-fn collect_queries<'q>(expression: &'q Expr, found: &mut Vec<(&'q ast::Query, Option<&'q Expr>)>) {
+fn collect_queries<'q>(
+    expression: &'q Expr,
+    only_true: bool,
+    found: &mut Vec<(&'q ast::Query, Option<Compared<'q>>)>,
+) {
     match expression {
-        Expr::InSubquery { expr, subquery, .. } => {
-            collect_queries(expr, found);
-            found.push((subquery, Some(expr)));
+        Expr::InSubquery { expr, subquery, negated } => {
+            collect_queries(expr, false, found);
+            let only_true = only_true && !negated;
+            found.push((subquery, Some(Compared { expression: expr, only_true })));
         }
         Expr::Subquery(query) | Expr::Exists { subquery: query, .. } => found.push((query, None)),
+        Expr::Nested(inner) => collect_queries(inner, only_true, found),
+        Expr::BinaryOp { left, op: BinaryOperator::And | BinaryOperator::Or, right } => {
+            collect_queries(left, only_true, found);
+            collect_queries(right, only_true, found);
+        }
         _ => {
             if let Expr::Function(function) = expression
                 && let FunctionArguments::Subquery(query) = &function.args
@@ -26,7 +46,7 @@ fn collect_queries<'q>(expression: &'q Expr, found: &mut Vec<(&'q ast::Query, Op
                 found.push((query, None));
             }
             for child in children(expression) {
-                collect_queries(child, found);
+                collect_queries(child, false, found);
             }
         }
     }
@@ -121,7 +141,7 @@ pub(super) fn is_walked(expression: &Expr) -> bool {
     };
     let all = count(&|counter| expression.visit(counter));
     let mut own = 0;
-    for (query, _) in subqueries(expression) {
+    for (query, _) in subqueries(expression, false) {
         own += count(&|counter| query.visit(counter));
     }
     all == own

@@ -7,6 +7,7 @@
 //!
 //! Absent on purpose: what the planner makes of it ([`crate::vschema`]), and writing.
 
+mod definition;
 mod kind;
 mod read;
 
@@ -15,6 +16,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+
+pub use definition::from_sql;
 
 use crate::config::Backend;
 use crate::error::{Result, SqlError};

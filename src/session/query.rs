@@ -297,7 +297,8 @@ impl Session {
             }
         };
         if plan.kind == StatementKind::Ddl
-            && let Some(keyspace) = plan.node.keyspace()
+            && let Node::Modify(route) = &plan.node
+            && let Some(keyspace) = &route.keyspace
         {
             // The answer leaves behind this. Also after an error: some shards may have run it.
             self.shared.look_at_schema_of(keyspace).await;

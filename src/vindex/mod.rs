@@ -48,6 +48,17 @@ pub struct Vindex {
     kind: Kind,
 }
 
+/// What a vindex reads of a value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reading {
+    /// An unsigned integer, from its decimal text.
+    Numbers,
+    /// The bytes of its text.
+    Bytes,
+    /// The primary weights of its characters.
+    Weights,
+}
+
 /// What a vindex does. Closed: a new type is a compile error until every question here is answered.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Kind {
@@ -221,6 +232,21 @@ impl Vindex {
             Kind::RegionJson(_) => column == 0,
             Kind::MultiCol(multicol) => multicol.parts().nth(column).is_some_and(Single::reads_numbers),
             _ => self.reads_numbers(),
+        }
+    }
+
+    /// What the vindex reads of the values of this column, counted from 0.
+    #[must_use]
+    pub fn reading(&self, column: usize) -> Reading {
+        let part = match &self.kind {
+            Kind::Single(single) => Some(single),
+            Kind::MultiCol(multicol) => multicol.parts().nth(column),
+            _ => None,
+        };
+        match part {
+            _ if self.reads_number(column) => Reading::Numbers,
+            Some(Single::UnicodeLooseMd5 | Single::UnicodeLooseXxhash) => Reading::Weights,
+            _ => Reading::Bytes,
         }
     }
 

@@ -10,11 +10,14 @@
 mod alter;
 mod build;
 mod column;
+mod compared;
+mod domain;
 mod names;
 mod resolve;
 mod rules;
 mod schema;
 mod source;
+mod stored;
 mod table;
 
 use std::collections::{BTreeMap, HashMap};
@@ -22,12 +25,15 @@ use std::sync::Arc;
 
 pub use alter::VSchemaChange;
 pub use column::{Column, ColumnType};
+pub use compared::Compared;
+pub use domain::{Domain, Equality, Repertoire, Text};
 pub use schema::{KeyPart, KeyspaceSchema, Schema, TableSchema, UniqueKey, View};
 pub use source::{
     AutoIncrementSource, ColumnSource, ColumnVindexSource, ForeignKeyMode, KeyspaceRoutingRule,
     KeyspaceSource, MirrorRule, MultiTenantSpec, RoutingRule, Rules, ShardRoutingRule, Source, TableSource,
     VindexSource,
 };
+pub use stored::NotStored;
 pub use table::{AutoIncrement, ColumnVindex, Table, TableKind, TableName};
 
 use rules::Rule;

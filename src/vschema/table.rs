@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::{Column, UniqueKey};
+use super::{Column, Domain, UniqueKey};
 use crate::key::KeyspaceId;
 use crate::vindex::Vindex;
 
@@ -125,6 +125,21 @@ impl Table {
     #[must_use]
     pub fn column(&self, name: &str) -> Option<&Column> {
         self.columns.iter().find(|column| column.name.eq_ignore_ascii_case(name))
+    }
+
+    /// The domain of each column of one of its vindexes.
+    #[must_use]
+    pub fn domains(&self, vindex: &ColumnVindex) -> Vec<Domain> {
+        let domain = |(position, column): (usize, &Arc<str>)| {
+            Domain::of(self.column(column), &vindex.vindex, position)
+        };
+        vindex.columns.iter().enumerate().map(domain).collect()
+    }
+
+    /// Whether rows that are equal in the columns of this vindex are on the same shard.
+    #[must_use]
+    pub fn is_exact(&self, vindex: &ColumnVindex) -> bool {
+        self.domains(vindex).iter().all(Domain::is_exact)
     }
 
     /// Whether it is a sequence.

@@ -104,6 +104,7 @@ async fn inserts(gate: &Gate) {
             vindex: hash.into(),
             columns: vec!["id".into()],
             values: (0..rows).map(|row| vec![Operand::Generated(row)]).collect(),
+            domains: vec![shardgate::vschema::Domain::Unknown { numbers: true }],
             verify: vec![],
         }),
         sequence: Some(InsertSequence { sequence: sequence("strict_seq"), given }),

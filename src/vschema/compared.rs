@@ -13,21 +13,23 @@ const EXACT_DOUBLE: f64 = 9_007_199_254_740_992.0;
 /// No 64-bit integer, signed or not, equals a double of this magnitude.
 const BEYOND_INTEGERS: f64 = 2e19;
 
-/// What a value means to a column of integers.
+/// Where rows are that equal a value: by what they were placed.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) enum Compared {
-    /// Only this integer (or NULL) can be equal.
+pub enum Compared {
+    /// All of them by this value.
     Only(Value),
-    /// No integer can be equal.
+    /// No row can be equal.
     Nothing,
-    /// Several integers may be equal, as doubles.
+    /// Rows may be equal that were placed by several values.
     Uncertain,
 }
 
 // === impl Compared ===
 
 impl Compared {
-    pub(super) fn of(value: Value) -> Self {
+    /// What the value means to a column of integers.
+    #[must_use]
+    pub fn of(value: Value) -> Self {
         match &value {
             Value::Null | Value::Int(_) | Value::UInt(_) => Self::Only(value),
             Value::Float(number) => Self::of_double(*number),
