@@ -52,6 +52,7 @@ golden() {
 
 tools/install-test.sh || notes+=("some programs that the tests use could not be installed")
 servers=$(command -v mariadbd || ls /usr/sbin/mariadbd 2>/dev/null || true)
+tools/install-clients.sh || notes+=("some languages of tests/clients could not be installed")
 if mysqld=$(tools/install-mysql97.sh); then
   servers="$mysqld${servers:+,$servers}"
 else

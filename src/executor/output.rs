@@ -201,6 +201,14 @@ impl SchemaName {
         SqlError::from_server(error.code(), error.state(), text).caused_by(error)
     }
 
+    /// An error from the conversation with a shard, with the keyspace's name.
+    pub fn in_error(tablet: &Tablet, error: SqlError) -> SqlError {
+        match Self::of(tablet) {
+            Some(names) => names.renamed(error),
+            None => error,
+        }
+    }
+
     /// The error of a shard as the client reads it.
     pub(super) fn error_of(tablet: &Tablet, error: SqlError) -> SqlError {
         let renamed = match Self::of(tablet) {

@@ -9,7 +9,7 @@ use futures_util::future::try_join_all;
 use super::context::Protocol;
 use super::route::Target;
 use super::row::RowFormat;
-use super::{ExecContext, Output};
+use super::{ExecContext, Output, SchemaName};
 use crate::backend::Lease;
 use crate::error::{Result, SqlError};
 use crate::key::TabletType;
@@ -102,7 +102,8 @@ impl<'a> ExecContext<'a> {
         let text = sender.render(&target, statement)?;
         let mut held = self.connections(std::slice::from_ref(&target), statement).await?;
         let mut held = held.pop().ok_or_else(|| SqlError::bug("a shard without a connection"))?;
-        sender.send(&mut held, &text).await?;
+        let sent = sender.send(&mut held, &text).await;
+        sent.map_err(|error| SchemaName::in_error(&target.place.tablet, error))?;
         Ok(Output::Forward(super::Forward::new(held, deadline)))
     }
 
@@ -121,12 +122,15 @@ impl<'a> ExecContext<'a> {
         let texts =
             targets.iter().map(|target| sender.render(target, statement)).collect::<Result<Vec<_>>>()?;
         let mut held = self.connections(targets, statement).await?;
-        let sent = held.iter_mut().zip(&texts).map(async |(held, text): (&mut Held<'a>, &Text)| {
-            if statement.guarded {
-                held.guard();
-            }
-            sender.send(held, text).await
-        });
+        let sent = held.iter_mut().zip(texts.iter().zip(targets)).map(
+            async |(held, (text, target)): (&mut Held<'a>, (&Text, &Target))| {
+                if statement.guarded {
+                    held.guard();
+                }
+                let sent = sender.send(held, text).await;
+                sent.map_err(|error| SchemaName::in_error(&target.place.tablet, error))
+            },
+        );
         let sent = futures_util::future::join_all(sent).await;
         if let Some(error) = sent.into_iter().find_map(Result::err) {
             futures_util::future::join_all(held.iter_mut().map(Held::cancel)).await;
@@ -210,6 +214,7 @@ impl Sender<'_> {
         };
         let shard = ShardText {
             schema,
+            keyspace: "",
             in_list: (&[], &[]),
             rows: (&[], &[]),
             limit: u64::MAX,
@@ -228,6 +233,7 @@ impl Sender<'_> {
         };
         let shard = ShardText {
             schema: &target.place.tablet.schema,
+            keyspace: &target.place.tablet.keyspace,
             in_list: (statement.in_list, &target.own),
             rows: (statement.rows, &target.own),
             limit: statement.limit,

@@ -238,6 +238,7 @@ pub(super) fn render(template: &Template, statement: &Statement<'_>) -> String {
             Piece::Generated(index) => operand(&Operand::Generated(*index), statement),
             Piece::Schema => "{schema}".to_owned(),
             Piece::SchemaString => "{'schema'}".to_owned(),
+            Piece::SchemaParam { index, .. } => format!("{{schema of ?{index}}}"),
             Piece::InList => "::__vals".to_owned(),
             Piece::Rows => "{rows}".to_owned(),
             Piece::LastInsertId => ":__lastInsertId".to_owned(),

@@ -199,8 +199,10 @@ fn check_update(planner: &Planner<'_>, parts: &Parts) -> Result<bool> {
         }
         let start = cursor.at;
         cursor.at = cursor.list_item_end();
-        let decides = parts.table.column_vindexes.iter().any(|vindex| vindex.position(&column).is_some());
-        if parts.table.sharded && decides && !keeps_column(planner, &column, start, cursor.at) {
+        let vindexes = parts.table.column_vindexes.iter().filter(|own| own.position(&column).is_some());
+        let (decides, looked_up) =
+            vindexes.fold((false, false), |(_, found), own| (true, found || own.vindex.is_lookup()));
+        if parts.table.sharded && decides && !keeps_column(planner, &column, start, cursor.at, looked_up) {
             return Err(SqlError::vindex_column_change(&column));
         }
         let selects = (start..cursor.at).any(|index| planner.statement.is_word(index, "select"));
@@ -214,10 +216,22 @@ fn check_update(planner: &Planner<'_>, parts: &Parts) -> Result<bool> {
     if cursor.at_end() { Ok(true) } else { Err(cursor.error()) }
 }
 
-/// `c = c` changes nothing.
-fn keeps_column(planner: &Planner<'_>, column: &str, start: usize, end: usize) -> bool {
-    let tokens = planner.statement.tokens.get(start..end).unwrap_or_default();
-    matches!(tokens, [token] if token.identifier(planner.statement.text).is_some_and(|name| name.eq_ignore_ascii_case(column)))
+/// `c = c` changes nothing. `c = VALUES(c)`, or `c = row.c`, takes the value of the row that was to be
+/// inserted: that row was routed here, so the changed one stays on its shard. Entries of a lookup
+/// vindex would go stale.
+fn keeps_column(planner: &Planner<'_>, column: &str, start: usize, end: usize, looked_up: bool) -> bool {
+    let text = planner.statement.text;
+    let same = |token: &crate::sql::Token| {
+        token.identifier(text).is_some_and(|name| name.eq_ignore_ascii_case(column))
+    };
+    match planner.statement.tokens.get(start..end).unwrap_or_default() {
+        [own] => same(own),
+        [_, dot, own] if dot.kind == TokenKind::Dot => same(own) && !looked_up,
+        [values, open, own, _] if values.is_word(text, "values") && open.kind == TokenKind::LeftParen => {
+            same(own) && !looked_up
+        }
+        _ => false,
+    }
 }
 
 /// REPLACE and ON DUPLICATE KEY UPDATE change the rows that collide in any unique key. That works by

@@ -52,6 +52,7 @@ pub use directive::allows_scatter;
 pub use plan::*;
 pub use routing::{Condition, Routing};
 pub use session_values::GATE_VARIABLES;
+pub use system::names_schemas;
 pub use vitess::{describe_json, plan_json, plan_line, plan_type};
 
 use crate::error::{Result, SqlError};

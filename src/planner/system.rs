@@ -52,6 +52,12 @@ pub(super) fn plan(planner: &Planner<'_>, analysis: &Analysis, mut edits: Edits)
     Ok(Node::Route(planner.route(keyspace, routing, &edits)))
 }
 
+/// Whether a column of MySQL's own schemas holds schemas' names.
+#[must_use]
+pub fn names_schemas(column: &[u8]) -> bool {
+    SCHEMA_COLUMNS.iter().any(|own| column.eq_ignore_ascii_case(own.as_bytes()))
+}
+
 /// Replaces the schema names by pieces and tells the one keyspace that they name.
 fn schema_names(planner: &Planner<'_>, edits: &mut Edits) -> Result<Option<Arc<str>>> {
     let statement = &planner.statement;
@@ -63,6 +69,26 @@ fn schema_names(planner: &Planner<'_>, edits: &mut Edits) -> Result<Option<Arc<s
         }
         for value in compared(planner, index) {
             let token = statement.tokens[value];
+            if token.kind == TokenKind::Word {
+                // The session's own database, which has another name on the shard.
+                let Some(selected) = planner.keyspace().and_then(|name| planner.vschema().keyspace(name))
+                else {
+                    continue;
+                };
+                if found.as_ref().is_some_and(|other| other != selected.name()) {
+                    return Err(SqlError::unsupported("two databases in one query of information_schema"));
+                }
+                found = Some(selected.name().clone());
+                let end = statement.tokens.get(value + 2).map_or(token.end, |close| close.end);
+                edits.supersede(token.start..end, vec![Piece::SchemaString]);
+                continue;
+            }
+            if token.kind == TokenKind::Param {
+                let keyspaces = planner.vschema().keyspaces().map(|own| own.name().clone()).collect();
+                let piece = Piece::SchemaParam { index: statement.param_at(token.start), keyspaces };
+                edits.replace(token.start..token.end, vec![piece]);
+                continue;
+            }
             let text = literal::read(
                 LiteralKind::String,
                 token.text(statement.text),
@@ -81,11 +107,16 @@ fn schema_names(planner: &Planner<'_>, edits: &mut Edits) -> Result<Option<Arc<s
     Ok(found)
 }
 
-/// The string tokens that the column at `index` is compared with.
+/// The strings, parameters and calls of DATABASE() that the column at `index` is compared with.
 fn compared(planner: &Planner<'_>, index: usize) -> Vec<usize> {
     let statement = &planner.statement;
     let kind = |index: usize| statement.tokens.get(index).map(|token| token.kind);
-    let is_string = |index: usize| kind(index) == Some(TokenKind::String);
+    let is_string = |index: usize| {
+        let own = statement.is_word(index, "database") || statement.is_word(index, "schema");
+        let call =
+            kind(index + 1) == Some(TokenKind::LeftParen) && kind(index + 2) == Some(TokenKind::RightParen);
+        matches!(kind(index), Some(TokenKind::String | TokenKind::Param)) || own && call
+    };
     let mut after = index + 1;
     // `binary table_schema = 'x'`, `upper(table_schema)` are left alone; `(table_schema = 'x')` is not.
     if matches!(kind(after), Some(TokenKind::Equal | TokenKind::NullSafeEqual))
@@ -96,10 +127,10 @@ fn compared(planner: &Planner<'_>, index: usize) -> Vec<usize> {
     }
     if statement.is_word(after, "in") && kind(after + 1) == Some(TokenKind::LeftParen) {
         let list = after + 2..statement.tokens.len();
-        return list
-            .take_while(|&item| kind(item) != Some(TokenKind::RightParen))
-            .filter(|&item| is_string(item))
-            .collect();
+        let closes = |item: usize| {
+            kind(item) == Some(TokenKind::RightParen) && kind(item - 1) != Some(TokenKind::LeftParen)
+        };
+        return list.take_while(|&item| !closes(item)).filter(|&item| is_string(item)).collect();
     }
     if index >= 2 && kind(index - 1) == Some(TokenKind::Equal) && is_string(index - 2) {
         return vec![index - 2];

@@ -13,9 +13,10 @@ use super::Session;
 use super::interrupt::interruptible;
 use super::registry::Entry;
 use super::reply::{Answered, Stop, rename, with_more, write_columns};
+use super::schema_rows::SchemaRows;
 use crate::backend::Event;
 use crate::error::{Result, SqlError};
-use crate::executor::{Forward, Output, Rows};
+use crate::executor::{Forward, Output, RowFormat, Rows};
 use crate::frontend::{ClientConnection, Closed};
 use crate::protocol::capability::{Capabilities, Status};
 use crate::protocol::packet::{HEADER_LEN, Header};
@@ -45,7 +46,7 @@ pub(super) async fn open(
         Output::Forward(forward) => open_forwarded(client, entry, forward, status, cursor).await,
         Output::Rows(rows) => open_merged(client, entry, rows, status, cursor).await,
         done @ Output::Done(_) => {
-            let sent = super::reply::send(client, entry, done, status, false).await?;
+            let sent = super::reply::send(client, entry, done, RowFormat::Binary, status, false).await?;
             Ok(sent.map(|answered| (answered, None)))
         }
     }
@@ -60,6 +61,7 @@ async fn open_forwarded(
 ) -> Result<Result<(Answered, Option<Cursor>)>, Stop> {
     let schema = forward.schema();
     let shard = forward.shard();
+    let mut schemas = None;
     let open = status | Status::CURSOR_EXISTS;
     let mut answered = Answered::default();
     loop {
@@ -77,9 +79,16 @@ async fn open_forwarded(
             Event::Columns { run, count } => {
                 answered.has_rows = true;
                 let end = EofPacket { warnings: 0, status: open };
+                schemas = schema.as_ref().and_then(|names| SchemaRows::of(run, RowFormat::Binary, names));
                 write_columns(client, run, count, end, schema.as_ref()).map_err(SqlError::from)
             }
-            Event::Rows { run, .. } => cursor.keep_run(run),
+            Event::Rows { run, .. } => match &schemas {
+                Some(schemas) => {
+                    let renamed = schemas.rename(run).map_err(SqlError::from);
+                    renamed.and_then(|renamed| cursor.keep_run(&renamed))
+                }
+                None => cursor.keep_run(run),
+            },
             Event::RowPiece { bytes, starts_packet, ends_row } => {
                 cursor.keep_piece(bytes, starts_packet, ends_row)
             }

@@ -38,7 +38,8 @@ impl Session {
                 packet = self.client.next_command() => packet?,
                 kill = entry.killed() => match kill {
                     Kill::Query => continue,
-                    Kill::Connection => return Err(self.end(SqlError::query_killed()).await),
+                    // An idle client is not told: its next command finds the connection closed (MySQL).
+                    Kill::Connection => return Err(Closed::Refused(SqlError::query_killed())),
                 },
                 () = closing.cancelled(), if may_stop => return Err(self.end(SqlError::shutdown()).await),
                 limit = passed(idle) => {

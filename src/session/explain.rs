@@ -93,6 +93,7 @@ async fn route_metadata(
     let (values, indexes) = in_list(&route.routing);
     let shard = ShardText {
         schema: &tablet.schema,
+        keyspace: &tablet.keyspace,
         in_list: (values, &indexes),
         rows: (&[], &[]),
         limit: 0,
@@ -132,6 +133,7 @@ async fn gather_metadata(
     let keep = gather.query.is_preparable(params);
     let shard = ShardText {
         schema: site.database(),
+        keyspace: "",
         in_list: (&[], &[]),
         rows: (&[], &[]),
         limit: u64::MAX,
@@ -162,6 +164,7 @@ async fn insert_metadata(
     let rows: Vec<u32> = (0..u32::try_from(insert.rows.len()).unwrap_or(u32::MAX)).collect();
     let shard = ShardText {
         schema: &tablet.schema,
+        keyspace: &tablet.keyspace,
         in_list: (&[], &[]),
         rows: (&insert.rows, &rows),
         limit: 0,
@@ -200,7 +203,8 @@ async fn prepare_on(session: &Session, tablet: &Arc<Tablet>, statement: &[u8]) -
     let shard = format!("{}/{}", tablet.keyspace, tablet.shard);
     let lease = session.shared.pools.lease(tablet, session.found_rows, &session.settings).await;
     let mut lease = lease.map_err(|error| error.for_shard(&shard))?;
-    let prepared = lease.prepare(statement).await.map_err(|error| error.for_shard(&shard))?;
+    let prepared = lease.prepare(statement).await;
+    let prepared = prepared.map_err(|error| SchemaName::in_error(tablet, error.for_shard(&shard)))?;
     let mut columns = prepared.columns.clone();
     if let Some(schema) = SchemaName::of(tablet) {
         let run = super::reply::rename_definitions(columns.run(), &schema)?;

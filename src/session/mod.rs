@@ -29,6 +29,7 @@ mod query;
 pub mod query_log;
 pub mod registry;
 mod reply;
+mod schema_rows;
 mod servers;
 mod set;
 mod show;

@@ -61,7 +61,9 @@ impl Session {
         if self.normalizer.is_empty() {
             return Err(SqlError::empty_query());
         }
-        if let Some(second) = self.normalizer.second_statement() {
+        if let Some(second) = self.normalizer.second_statement()
+            && crate::sql::split(text, self.scope.options).len() > 1
+        {
             return Err(crate::sql::syntax_error(&self.normalizer.statement(text), second as u64));
         }
         let world = Self::world(&self.shared);

@@ -94,13 +94,18 @@ impl Session {
             self.statement(&request).await?;
             return Ok(());
         };
+        let parts = sql::split(&request.text, self.scope.options);
+        if let [_] = parts[..] {
+            // The semicolons stand inside the body of a procedure.
+            self.statement(&request).await?;
+            return Ok(());
+        }
         if !self.multi_statements {
             let statement = self.normalizer.statement(&request.text);
             let error = sql::syntax_error(&statement, second as u64);
             self.fail(request.format, &error);
             return Ok(());
         }
-        let parts = sql::split(&request.text, self.scope.options);
         for (index, part) in parts.iter().enumerate() {
             let part = Request {
                 text: request.text.slice(part.clone()),
@@ -415,7 +420,7 @@ impl Session {
                 answered
             })
         } else {
-            reply::send(&mut self.client, entry, output, status, request.more).await?
+            reply::send(&mut self.client, entry, output, request.format, status, request.more).await?
         };
         Ok(Attempt::Answered(answered))
     }

@@ -9,10 +9,11 @@ use bytes::{BufMut as _, BytesMut};
 
 use super::interrupt::{Interruption, interruptible};
 use super::registry::Entry;
+use super::schema_rows::SchemaRows;
 use super::state::Warning;
 use crate::backend::Event;
 use crate::error::{Result, SqlError};
-use crate::executor::{Forward, Output, Rows, SchemaName};
+use crate::executor::{Forward, Output, RowFormat, Rows, SchemaName};
 use crate::frontend::{ClientConnection, Closed, Definitions};
 use crate::protocol::ProtocolError;
 use crate::protocol::capability::Status;
@@ -62,6 +63,7 @@ pub(super) async fn send(
     client: &mut ClientConnection,
     entry: &Entry,
     output: Output<'_>,
+    format: RowFormat,
     status: Status,
     more: bool,
 ) -> Result<Result<Answered>, Stop> {
@@ -82,7 +84,7 @@ pub(super) async fn send(
                 ..Answered::default()
             }))
         }
-        Output::Forward(forward) => send_forwarded(client, entry, forward, status, more).await,
+        Output::Forward(forward) => send_forwarded(client, entry, forward, format, status, more).await,
         Output::Rows(rows) => send_rows(client, entry, rows, status, more).await,
     }
 }
@@ -91,11 +93,13 @@ async fn send_forwarded(
     client: &mut ClientConnection,
     entry: &Entry,
     mut forward: Forward<'_>,
+    format: RowFormat,
     status: Status,
     more: bool,
 ) -> Result<Result<Answered>, Stop> {
     let schema = forward.schema();
     let shard = forward.shard();
+    let mut schemas = None;
     let mut answered = Answered::default();
     // Something of the answer has gone to the client: it must not come again.
     let mut begun = false;
@@ -117,11 +121,17 @@ async fn send_forwarded(
         match event {
             Event::Rows { run, count } => {
                 answered.rows += count as u64;
-                client.forward_rows(run).await.map_err(Stop::Closed)?;
+                let renamed = schemas.as_ref().map(|schemas: &SchemaRows| schemas.rename(run)).transpose();
+                let renamed = match renamed {
+                    Ok(renamed) => renamed,
+                    Err(error) => return Ok(Err(SqlError::from(error))),
+                };
+                client.forward_rows(renamed.as_deref().unwrap_or(run)).await.map_err(Stop::Closed)?;
             }
             Event::Columns { run, count } => {
                 (answered.has_rows, answered.rows) = (true, 0);
                 let end = EofPacket { warnings: 0, status };
+                schemas = schema.as_ref().and_then(|names| SchemaRows::of(run, format, names));
                 if let Err(error) = write_columns(client, run, count, end, schema.as_ref()) {
                     return Ok(Err(SqlError::from(error)));
                 }

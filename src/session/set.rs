@@ -218,6 +218,7 @@ impl Session {
     ) -> Result<()> {
         let shard = ShardText {
             schema: "",
+            keyspace: "",
             in_list: (&[], &[]),
             rows: (&[], &[]),
             limit: 0,

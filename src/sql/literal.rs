@@ -224,6 +224,16 @@ pub fn write(value: &Value, no_backslash_escapes: bool, out: &mut Vec<u8>) {
         Value::Null => out.extend_from_slice(b"NULL"),
         Value::Int(number) => out.extend_from_slice(number.to_string().as_bytes()),
         Value::UInt(number) => out.extend_from_slice(number.to_string().as_bytes()),
+        // A driver may send a DECIMAL with an exponent; a literal with one would be an approximate number.
+        Value::Decimal(text) if text.contains(&b'e') || text.contains(&b'E') => {
+            let exact =
+                std::str::from_utf8(text).ok().and_then(|text| text.parse::<bigdecimal::BigDecimal>().ok());
+            // MySQL has no decimal of more digits; the client's own text then says what it can.
+            match exact.filter(|number| number.fractional_digit_count().unsigned_abs() < 200) {
+                Some(number) => out.extend_from_slice(number.to_plain_string().as_bytes()),
+                None => out.extend_from_slice(text),
+            }
+        }
         Value::Decimal(text) => out.extend_from_slice(text),
         // With an exponent, so that it stays an approximate number.
         Value::Float(number) => out.extend_from_slice(format!("{number:e}").as_bytes()),
@@ -314,6 +324,11 @@ mod tests {
         assert_eq!(written(&Value::Null), "NULL");
         assert_eq!(written(&Value::Float(150.0)), "1.5e2");
         assert_eq!(written(&text(r"a'b\c")), r"'a''b\\c'");
+        let decimal = |text: &str| written(&Value::Decimal(Bytes::copy_from_slice(text.as_bytes())));
+        assert_eq!(decimal("-1.50"), "-1.50");
+        assert_eq!(decimal("0.123456789012345678900123456789e20"), "12345678901234567890.0123456789");
+        assert_eq!(decimal("-1E-10"), "-0.0000000001");
+        assert_eq!(decimal("1e1000000"), "1e1000000");
         assert_eq!(written(&Value::Binary(vec![0, 255].into())), "x'00FF'");
     }
 

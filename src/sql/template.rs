@@ -35,6 +35,14 @@ pub enum Piece {
     Schema,
     /// The name of the shard's physical database as a string.
     SchemaString,
+    /// A `?` that is compared with schemas' names: the keyspace's own name becomes the physical
+    /// database's. Another keyspace's cannot be asked for here.
+    SchemaParam {
+        /// Which `?`.
+        index: u32,
+        /// The names of all keyspaces.
+        keyspaces: std::sync::Arc<[std::sync::Arc<str>]>,
+    },
     /// The values of the routing's IN list that belong to this shard, comma separated.
     InList,
     /// The rows of the INSERT that belong to this shard, comma separated.
@@ -91,6 +99,8 @@ pub trait SessionValues {
 pub struct ShardText<'a> {
     /// The shard's physical database.
     pub schema: &'a str,
+    /// The shard's keyspace.
+    pub keyspace: &'a str,
     /// The routing's IN list and the indexes of the values that belong to the shard.
     pub in_list: (&'a [Operand], &'a [u32]),
     /// The INSERT's rows and the indexes of those that belong to the shard.
@@ -145,7 +155,11 @@ impl Template {
         for piece in &self.pieces {
             match piece {
                 Piece::Param(index) if *index as usize == next => next += 1,
-                Piece::Param(_) | Piece::InList | Piece::Rows | Piece::LimitPlusOffset => return false,
+                Piece::Param(_)
+                | Piece::SchemaParam { .. }
+                | Piece::InList
+                | Piece::Rows
+                | Piece::LimitPlusOffset => return false,
                 _ => {}
             }
         }
@@ -204,6 +218,21 @@ impl Piece {
             Self::Generated(index) => render_operand(&Operand::Generated(*index), bindings, out)?,
             Self::Schema => literal::write_identifier(shard.schema, out),
             Self::SchemaString => literal::write_string(shard.schema.as_bytes(), escapes, out),
+            Self::SchemaParam { index, keyspaces } => {
+                let value = bindings.value(&Operand::Param(*index))?;
+                let name = value.text().map(|text| String::from_utf8_lossy(&text).into_owned());
+                match name.filter(|name| keyspaces.iter().any(|own| **own == **name)) {
+                    Some(name) if name == shard.keyspace => {
+                        literal::write_string(shard.schema.as_bytes(), escapes, out);
+                    }
+                    Some(_) => {
+                        return Err(SqlError::unsupported(
+                            "another keyspace as a parameter of information_schema",
+                        ));
+                    }
+                    None => literal::write(&value, escapes, out),
+                }
+            }
             Self::InList => {
                 let (values, own) = shard.in_list;
                 for (position, &index) in own.iter().enumerate() {
@@ -301,6 +330,12 @@ impl Edits {
     #[must_use]
     pub fn touches(&self, range: &Range<u32>) -> bool {
         self.replaced.iter().any(|(own, _)| own.start >= range.start && own.end <= range.end)
+    }
+
+    /// As [`Self::replace`], in the place of what was to be done inside the range before.
+    pub fn supersede(&mut self, range: Range<u32>, pieces: Vec<Piece>) {
+        self.replaced.retain(|(own, _)| own.start < range.start || own.end > range.end);
+        self.replace(range, pieces);
     }
 
     /// Whether any range was named.
@@ -460,6 +495,7 @@ mod tests {
             body: statement.body,
         };
         let shard = ShardText {
+            keyspace: "",
             schema: "a`b",
             in_list,
             rows: (&[], &[]),

@@ -21,6 +21,7 @@ mod gate;
 mod process;
 mod runner;
 mod server;
+mod stage;
 mod wire;
 
 mod tests;

@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 
 use crate::cluster::Cluster;
 use crate::server::Family;
+use crate::stage::Stage;
 
 /// Why a test could not run here.
 #[derive(Debug)]
@@ -49,6 +50,7 @@ pub struct Test {
 pub struct Bed {
     pub family: Family,
     shared: Arc<OnceLock<Result<Cluster, String>>>,
+    stage: Arc<OnceLock<Result<Stage, String>>>,
     told: Arc<AtomicBool>,
 }
 
@@ -98,6 +100,15 @@ impl Bed {
             panic!("the shared cluster did not start: {reason}")
         })
     }
+
+    /// The family's server and gate for the programs of `tests/clients`.
+    ///
+    /// # Panics
+    /// When one of them does not start.
+    pub fn stage(&self) -> &Stage {
+        let started = self.stage.get_or_init(|| Stage::start(&self.family));
+        started.as_ref().unwrap_or_else(|error| panic!("the clients' server and gate did not start: {error}"))
+    }
 }
 
 /// Runs the tests that the command line names (all without names) and tells whether all passed.
@@ -136,6 +147,7 @@ pub fn run(tests: &[Test]) -> bool {
 
 fn run_family(family: &Family, tests: &[Test]) -> Vec<Record> {
     let shared = Arc::new(OnceLock::new());
+    let stage = Arc::new(OnceLock::new());
     let told = Arc::new(AtomicBool::new(false));
     let records = Mutex::new(Vec::new());
     let workers = std::thread::available_parallelism().map_or(2, usize::from).clamp(2, 4);
@@ -153,6 +165,7 @@ fn run_family(family: &Family, tests: &[Test]) -> Vec<Record> {
                             Bed {
                                 family: family.clone(),
                                 shared: Arc::clone(&shared),
+                                stage: Arc::clone(&stage),
                                 told: Arc::clone(&told),
                             },
                         );

@@ -39,6 +39,8 @@ pub struct Server {
     family: Family,
     dir: TempDir,
     pub port: u16,
+    /// Arguments of this server alone.
+    extra: Vec<String>,
 }
 
 // === impl Family ===
@@ -146,6 +148,11 @@ impl Family {
 impl Server {
     /// Starts a server on a fresh data folder.
     pub fn start(family: &Family) -> Result<Server, String> {
+        Server::start_with(family, &[])
+    }
+
+    /// Starts a server with more arguments on a fresh data folder.
+    pub fn start_with(family: &Family, extra: &[String]) -> Result<Server, String> {
         let template = family.template()?;
         let dir = tempfile::Builder::new()
             .prefix("shardgate-e2e-server-")
@@ -159,7 +166,8 @@ impl Server {
         if copied.code != Some(0) {
             return Err(format!("copying {}: {}", template.display(), copied.stderr));
         }
-        let mut server = Server { process: None, family: family.clone(), dir, port: free_port() };
+        let mut server =
+            Server { process: None, family: family.clone(), dir, port: free_port(), extra: extra.to_vec() };
         server.restart()?;
         Ok(server)
     }
@@ -191,6 +199,7 @@ impl Server {
         if self.family.kind == Kind::MySql {
             command.args(["--mysqlx=OFF", "--performance-schema=OFF", "--innodb-redo-log-capacity=64M"]);
         }
+        command.args(&self.extra);
         let name = format!("{} on port {}", self.family.name, self.port);
         let mut process = Process::start(&name, &mut command, &dir.join("log"))?;
         let mut last = String::new();

@@ -16,7 +16,7 @@ pub const TESTS: &[Test] =
 static BUILD: Mutex<Option<Result<PathBuf, String>>> = Mutex::new(None);
 
 /// Compiles the program once per run and returns the folder of its classes and jars.
-fn build() -> Result<PathBuf, String> {
+pub(super) fn build() -> Result<PathBuf, String> {
     let mut built = BUILD.lock().map_err(|_| "a build failed before".to_owned())?;
     built.get_or_insert_with(compile).clone()
 }
@@ -29,7 +29,7 @@ fn compile() -> Result<PathBuf, String> {
         let mut command = Command::new("mvn");
         command.args(["-q", "-B"]).args(offline.then_some("-o"));
         command
-            .args(["compile", "dependency:copy-dependencies"])
+            .args(["compile", "dependency:copy-dependencies", "dependency:copy"])
             .current_dir(root.join("tests/clients/java"));
         process::run(&mut command, "", Duration::from_secs(300))
     };

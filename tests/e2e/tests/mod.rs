@@ -2,6 +2,7 @@
 
 mod chaos;
 mod cli;
+mod clients;
 mod commands;
 mod containers;
 mod dev;
@@ -30,6 +31,7 @@ pub fn all() -> Vec<Test> {
     [
         stream::TESTS,
         java::TESTS,
+        clients::TESTS,
         chaos::TESTS,
         sysbench::TESTS,
         statements::TESTS,
