@@ -1,8 +1,8 @@
-# The four things that one does here. Each says in one line what it installs, if anything.
+# The things that one does here. Each says in one line what it installs, if anything.
 
 SHELL := /bin/bash
 
-.PHONY: dev test bench fmt lint
+.PHONY: dev test chaos bench fmt lint
 
 # The sample cluster: MySQL servers, four shards, the gate on port 15306.
 dev:
@@ -14,6 +14,12 @@ dev:
 # Every check and test. The last line says what passed.
 test:
 	@tools/test.sh
+
+# Money under fire: every step of two-phase commit with everything that can die there, then transfers
+# under random crashes, for SECONDS on each server family. Prints what was done and found.
+SECONDS ?= 300
+chaos:
+	@tools/chaos.sh $(SECONDS)
 
 # One table from one run: direct MySQL, HAProxy in TCP mode, shardgate.
 bench:

@@ -132,6 +132,7 @@
 //! | `tests/login_judge.rs`, `tests/opensrv_judge.rs` | other implementations of the protocol as judges of ours |
 //! | `tests/e2e` | the built gate: each case also runs on one plain server and must answer the same |
 //! | `tests/topology` | the topology in real etcd servers that stop, lose members and hold bad records |
+//! | `tests/atomicity` | COMMIT over shards while gates, servers and connections die: every named step, then at random |
 //! | `tests/clients` | a program per driver; its transcripts on a plain server and on the gate are equal |
 //! | `fuzz` | one target per decoder of bytes from the network |
 //! | `benches` | one question each; `make bench` compares with direct MySQL and HAProxy |

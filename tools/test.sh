@@ -92,6 +92,12 @@ tests "end-to-end tests" cargo test --locked --test e2e
 while read -r line; do
   notes+=("NOT RUN: $line")
 done < <(cat "$SHARDGATE_TEST_NOT_RUN" 2>/dev/null)
+# Two-phase commit while gates, servers and connections die; the steps are compiled in for it.
+export SHARDGATE_TEST_NOT_RUN_ATOMICITY="$logs/not-run-atomicity"
+tests "atomicity tests" cargo test --locked --features testkit --test atomicity
+while read -r line; do
+  notes+=("NOT RUN: $line")
+done < <(cat "$SHARDGATE_TEST_NOT_RUN_ATOMICITY" 2>/dev/null)
 for suite in tools/test-*.sh; do
   [ -x "$suite" ] && check "$(basename "$suite" .sh)" "$suite"
 done

@@ -349,7 +349,7 @@ impl Catalogue {
             id: None,
             code: 1213,
             state: "40001",
-            meaning: "Recovery took a commit that did not end for abandoned, and rolled it back on all shards.",
+            meaning: "A commit took longer than twopc_abandon_age before it was decided, and was rolled back on all shards, by its gate or by another one's recovery.",
             advice: "Run the transaction again; should this repeat, look why commits take longer than twopc_abandon_age.",
         },
         Entry {
@@ -1089,15 +1089,15 @@ impl SqlError {
         )
     }
 
-    /// Recovery has written the tombstone before the gate could commit.
+    /// A commit was too slow to be decided; `why` says who ended it.
     #[must_use]
-    pub fn twopc_aborted(dtid: &str) -> Self {
+    pub fn twopc_aborted(dtid: &str, why: &str) -> Self {
         Self::catalogued(
             None,
             1213,
             *b"40001",
             Kind::Unavailable,
-            format!("transaction {dtid} was aborted by recovery; try restarting transaction"),
+            format!("transaction {dtid} was rolled back: {why}; try restarting transaction"),
         )
     }
 

@@ -253,8 +253,9 @@ impl Commit {
             }
             prepare_branch(pin).await
         });
+        let too_slow = SqlError::twopc_aborted(self.live.dtid().as_str(), "preparing took too long");
         let Ok((written, prepared)) = timeout(limit, join(write, join_all(branches))).await else {
-            return Err(SqlError::query_timeout());
+            return Err(too_slow);
         };
         for (pin, prepared) in self.writers.iter().zip(prepared) {
             prepared.map_err(|error| abort_error(error, &pin.name()))?;
@@ -266,13 +267,13 @@ impl Commit {
                 let dtid = self.live.dtid().clone();
                 match self.live.twopc().verdict(&dtid, begun + limit).await {
                     Some(Verdict::Commit) => {}
-                    _ => return Err(SqlError::twopc_aborted(dtid.as_str())),
+                    _ => return Err(SqlError::twopc_aborted(dtid.as_str(), "it was aborted by recovery")),
                 }
             }
             Err(error) => return Err(abort_error(error, &name)),
         }
         // After a long pause of this process (SIGSTOP, a frozen machine) the servers have moved on.
-        if begun.elapsed() > limit { Err(SqlError::query_timeout()) } else { Ok(()) }
+        if begun.elapsed() > limit { Err(too_slow) } else { Ok(()) }
     }
 
     /// Step 2: some where the transaction is committed, none where nobody can tell.

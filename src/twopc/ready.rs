@@ -55,7 +55,8 @@ impl TwoPc {
     /// Whether distributed transactions may touch all of these shards.
     ///
     /// # Errors
-    /// VT10002 with the shard and every reason.
+    /// VT10002 with the shard and every reason; VT14001 where nothing is known of the shard and its
+    /// server cannot be asked.
     pub async fn ready(&self, shards: &[&Arc<Shard>]) -> Result<()> {
         for shard in shards {
             if !self.is_known_ready(shard) {
@@ -106,7 +107,10 @@ impl TwoPc {
                 }
                 Some(judgement.refused.join("; ")).filter(|reasons| !reasons.is_empty())
             }
-            Err(error) => Some(error.to_string()),
+            Err(LinkError::Server(error)) => Some(error.to_string()),
+            // Nothing was learned: what was known before stays, and the next one asks again.
+            Err(LinkError::ReadOnly) => return refuse(&LinkError::ReadOnly.to_string()),
+            Err(LinkError::Lost(why)) => return Err(SqlError::shard_unreachable(&shard.full_name(), &why)),
         };
         if let Some(reason) = &refused
             && earlier.is_none_or(|earlier| earlier.refused.as_ref() != Some(reason))

@@ -39,8 +39,8 @@ pub struct Server {
     family: Family,
     dir: TempDir,
     pub port: u16,
-    /// Arguments of this server alone.
-    extra: Vec<String>,
+    /// Options beside the usual ones; the last of two counts.
+    options: Vec<String>,
 }
 
 // === impl Family ===
@@ -151,8 +151,8 @@ impl Server {
         Server::start_with(family, &[])
     }
 
-    /// Starts a server with more arguments on a fresh data folder.
-    pub fn start_with(family: &Family, extra: &[String]) -> Result<Server, String> {
+    /// The same with more options.
+    pub fn start_with(family: &Family, options: &[&str]) -> Result<Server, String> {
         let template = family.template()?;
         let dir = tempfile::Builder::new()
             .prefix("shardgate-e2e-server-")
@@ -166,8 +166,13 @@ impl Server {
         if copied.code != Some(0) {
             return Err(format!("copying {}: {}", template.display(), copied.stderr));
         }
-        let mut server =
-            Server { process: None, family: family.clone(), dir, port: free_port(), extra: extra.to_vec() };
+        let mut server = Server {
+            process: None,
+            family: family.clone(),
+            dir,
+            port: free_port(),
+            options: options.iter().map(|&option| option.to_owned()).collect(),
+        };
         server.restart()?;
         Ok(server)
     }
@@ -199,7 +204,7 @@ impl Server {
         if self.family.kind == Kind::MySql {
             command.args(["--mysqlx=OFF", "--performance-schema=OFF", "--innodb-redo-log-capacity=64M"]);
         }
-        command.args(&self.extra);
+        command.args(&self.options);
         let name = format!("{} on port {}", self.family.name, self.port);
         let mut process = Process::start(&name, &mut command, &dir.join("log"))?;
         let mut last = String::new();
@@ -220,6 +225,14 @@ impl Server {
         }
         self.process = Some(process);
         Ok(())
+    }
+
+    /// SIGKILL: what was not written is lost.
+    #[allow(dead_code, reason = "the atomicity tests use it")]
+    pub fn kill(&mut self) {
+        if let Some(mut process) = self.process.take() {
+            process.kill();
+        }
     }
 
     /// The unix socket.
