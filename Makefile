@@ -2,7 +2,7 @@
 
 SHELL := /bin/bash
 
-.PHONY: dev test chaos bench fmt lint
+.PHONY: dev test chaos soak bench fmt lint
 
 # The sample cluster: MySQL servers, four shards, the gate on port 15306.
 dev:
@@ -20,6 +20,10 @@ test:
 SECONDS ?= 300
 chaos:
 	@tools/chaos.sh $(SECONDS)
+
+# Random statements over the gate and one server, with new seeds until it is stopped or something differs.
+soak:
+	@tools/soak.sh
 
 # One table from one run: direct MySQL, HAProxy in TCP mode, shardgate.
 bench:

@@ -133,6 +133,7 @@
 //! | `tests/e2e` | the built gate: each case also runs on one plain server and must answer the same |
 //! | `tests/topology` | the topology in real etcd servers that stop, lose members and hold bad records |
 //! | `tests/atomicity` | COMMIT over shards while gates, servers and connections die: every named step, then at random |
+//! | `tests/differential` | random statements, TPC-H, TPC-C, recorded corpora: the gate over 1, 2, 4 and 5 shards and one server; `testdata/differential` has the score |
 //! | `tests/clients` | a program per driver; its transcripts on a plain server and on the gate are equal |
 //! | `fuzz` | one target per decoder of bytes from the network |
 //! | `benches` | one question each; `make bench` compares with direct MySQL and HAProxy |

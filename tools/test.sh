@@ -89,6 +89,8 @@ integration+=(--test engine --test topology)
 # The built gate over every server that SHARDGATE_TEST_MYSQLD names; it lists what could not run.
 export SHARDGATE_TEST_NOT_RUN="$logs/not-run"
 tests "end-to-end tests" cargo test --locked --test e2e
+# The same statements on the gate and on one plain server; the scoreboard must not get worse.
+tests "differential tests" cargo test --locked --test differential
 while read -r line; do
   notes+=("NOT RUN: $line")
 done < <(cat "$SHARDGATE_TEST_NOT_RUN" 2>/dev/null)

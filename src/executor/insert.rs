@@ -19,7 +19,7 @@ use crate::key::{Destination, KeyspaceId};
 use crate::planner::{Insert, InsertSequence, InsertSharding, Routing, StatementKind, VerifyVindex};
 use crate::sql::Operand;
 use crate::value::Value;
-use crate::vindex::{Kind, Vindex};
+use crate::vindex::Vindex;
 use crate::vschema::{Domain, NotStored};
 
 /// The auto-increment column's values, one per row, and the first that the sequence gave.
@@ -150,14 +150,16 @@ impl<'a> ExecContext<'a> {
     fn row_id(&self, sharding: &InsertSharding, row: u32) -> Result<KeyspaceId> {
         let values = self.row_values(&sharding.values, &sharding.domains, &sharding.columns, row)?;
         let column = |at: usize| sharding.columns.get(at).map_or("", |name| name);
-        let is_null_vindex = matches!(sharding.vindex.kind(), Kind::Null);
-        if let Some(at) = values.iter().position(Value::is_null)
-            && !is_null_vindex
-        {
-            return Err(SqlError::null_vindex_column(column(at)));
-        }
-        let Destination::Id(id) = sharding.vindex.map(&values)? else {
-            return Err(SqlError::unmappable_value(&sharding.columns.join(", "), sharding.vindex.name()));
+        let null = values.iter().position(Value::is_null);
+        let id = match (sharding.vindex.map(&values), null) {
+            (Ok(Destination::Id(id)), None) => id,
+            // A vindex over bytes takes NULL as no bytes, of which `binary` makes no id.
+            (Ok(Destination::Id(id)), Some(_)) if values.len() == 1 && !id.as_bytes().is_empty() => id,
+            (_, Some(at)) => return Err(SqlError::null_vindex_column(column(at))),
+            (Err(error), None) => return Err(error.into()),
+            (Ok(_), None) => {
+                return Err(SqlError::unmappable_value(&sharding.columns.join(", "), sharding.vindex.name()));
+            }
         };
         for secondary in &sharding.verify {
             self.verify(secondary, row, &id)?;

@@ -11,6 +11,7 @@
 use bytes::Bytes;
 use futures_util::future::join_all;
 
+use super::notes::{Notes, renumbered, row_of};
 use super::output::{OkSummary, SchemaName};
 use super::route::{Target, Targets};
 use super::send::Statement;
@@ -88,15 +89,31 @@ impl<'a> ExecContext<'a> {
         let statement_rows = statement.rows.len();
         let mut held = self.send_all(targets, statement).await?;
         let answers = join_all(held.iter_mut().map(|held| answer(held, deadline))).await;
-        let mut total = OkSummary::default();
+        let (mut total, mut notes) = (OkSummary::default(), Notes::default());
+        let mut failed: Option<(u32, SqlError)> = None;
         for (answer, target) in answers.into_iter().zip(targets) {
-            let (mut summary, notes) = answer?;
-            if summary.info.is_empty() && statement_rows > 1 && target.own.len() == 1 {
-                summary.info = one_row_info(&summary);
+            // Rows have numbers only where the statement lists them.
+            let own = if statement_rows > 0 { &*target.own } else { &[] };
+            match answer {
+                Ok((mut summary, rows)) => {
+                    if summary.info.is_empty() && statement_rows > 1 && target.own.len() == 1 {
+                        summary.info = one_row_info(&summary);
+                    }
+                    total.add(&summary);
+                    notes.add(summary.warnings, rows, own);
+                }
+                Err(error) => {
+                    let row = first_row(&error, own);
+                    if failed.as_ref().is_none_or(|(known, _)| row < *known) {
+                        failed = Some((row, numbered(error, own)));
+                    }
+                }
             }
-            total.add(&summary);
-            total.notes.extend(notes);
         }
+        if let Some((_, error)) = failed {
+            return Err(error);
+        }
+        total.warned(notes);
         Ok(total)
     }
 
@@ -167,6 +184,21 @@ impl<'a> ExecContext<'a> {
                 Err(SqlError::from_server(error.code(), SqlState(error.state().0), text).caused_by(error))
             }
         }
+    }
+}
+
+/// The row of the whole statement at which a shard failed: the one that it names, else the first that it
+/// had. One server, which takes the rows in their order, would have failed at the first such row.
+fn first_row(error: &SqlError, own: &[u32]) -> u32 {
+    let named = row_of(&error.client_text()).and_then(|row| own.get(row.checked_sub(1)?));
+    named.or(own.first()).copied().unwrap_or(0)
+}
+
+/// The error with the number of the row in the whole statement.
+fn numbered(error: SqlError, own: &[u32]) -> SqlError {
+    match renumbered(&error.client_text(), own) {
+        Some(text) => SqlError::from_server(error.code(), error.state(), text).caused_by(error),
+        None => error,
     }
 }
 

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, timeout_at};
 
+use super::notes::{Notes, SharedNotes};
 use super::row::Shape;
 use super::scratch::ScratchNames;
 use super::stream::RowStream;
@@ -67,6 +68,8 @@ pub struct Rows<'a> {
     /// The physical database in the definitions and the keyspace that the client knows instead;
     /// none where they are the same.
     pub schema: Option<SchemaName>,
+    /// The shards' warnings, known when the rows have ended.
+    pub notes: SharedNotes,
 }
 
 /// A physical database's name and the keyspace that stands for it.
@@ -240,6 +243,18 @@ fn replace_name(message: &str, name: &str, known: &str) -> String {
 // === impl OkSummary ===
 
 impl OkSummary {
+    /// Takes the warnings of all shards.
+    pub(super) fn warned(&mut self, notes: Notes) {
+        if notes.count != self.warnings {
+            let before = format!("Warnings: {}", self.warnings);
+            let info = String::from_utf8_lossy(&self.info);
+            if let Some(rest) = info.strip_suffix(&before) {
+                self.info = format!("{rest}Warnings: {}", notes.count).into();
+            }
+        }
+        (self.warnings, self.notes) = (notes.count, notes.warnings);
+    }
+
     /// Adds what another shard said. The first generated id of the first shard that has one stays.
     pub(super) fn add(&mut self, other: &Summary) {
         self.affected_rows = self.affected_rows.saturating_add(other.affected_rows);

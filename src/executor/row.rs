@@ -114,17 +114,65 @@ impl Shape {
         Ok(Self { format, columns: columns.iter().map(column).collect::<Result<_>>()? })
     }
 
-    /// Whether rows of both layouts can stand in one result: the same types in the same order.
-    /// Lengths and NOT NULL may differ while a schema change runs. Decimals count for numbers and
-    /// times only: a MariaDB that sorts through a temporary table says 0 instead of 39 for strings.
+    /// Whether rows of both layouts can stand in one result: the same types in the same order, or
+    /// integers, or strings, of different widths. Lengths and NOT NULL may differ while a schema change
+    /// runs, the widths with a server's plan (HOUR(x) is a LONGLONG from a temporary table and else a
+    /// LONG). Decimals count for numbers and times only: a server that sorts through a temporary table
+    /// says 0 instead of 31 or 39 for strings.
     pub fn agrees(&self, other: &Self) -> bool {
         let same = |(left, right): (&ColumnType, &ColumnType)| {
-            left.kind == right.kind
+            let kinds = left.kind == right.kind
+                || left.is_string() && right.is_string()
+                || integer_width(left.kind).is_some() && integer_width(right.kind).is_some();
+            kinds
                 && left.flags & UNSIGNED == right.flags & UNSIGNED
                 && left.charset == right.charset
                 && (left.decimals == right.decimals || left.is_string())
         };
         self.columns.len() == other.columns.len() && self.columns.iter().zip(&*other.columns).all(same)
+    }
+
+    /// The layout that holds the values of two that agree.
+    pub(super) fn widened(&self, other: &Self) -> Self {
+        let wide = |(left, right): (&ColumnType, &ColumnType)| {
+            if integer_width(left.kind) < integer_width(right.kind) { *right } else { *left }
+        };
+        Self { format: self.format, columns: self.columns.iter().zip(&*other.columns).map(wide).collect() }
+    }
+
+    /// Whether a row of one layout is a row of the other as it is.
+    pub(super) fn lays_out_as(&self, other: &Self) -> bool {
+        let same =
+            |(left, right): (&ColumnType, &ColumnType)| fixed_size(left.kind) == fixed_size(right.kind);
+        self.format == RowFormat::Text || self.columns.iter().zip(&*other.columns).all(same)
+    }
+
+    /// The type bytes of the columns.
+    pub(super) fn kinds(&self) -> Vec<u8> {
+        self.columns.iter().map(|column| column.kind).collect()
+    }
+
+    /// A binary row with integers as wide as in a layout that agrees.
+    ///
+    /// # Errors
+    /// A row that ends early.
+    pub(super) fn recode(&self, row: &[u8], wide: &Self) -> Result<Bytes> {
+        let mut fields = Fields::new(self, row);
+        let mut writer = RowWriter::new(wide, row.len() + 8 * self.columns.len());
+        for (own, wide) in self.columns.iter().zip(&*wide.columns) {
+            let value = fields.next()?.and_then(|range| row.get(range));
+            match (value, fixed_size(wide.kind)) {
+                (Some(bytes), Some(size)) if bytes.len() < size => {
+                    let negative =
+                        own.flags & UNSIGNED == 0 && bytes.last().is_some_and(|last| *last >= 0x80);
+                    let mut longer = [if negative { 0xff } else { 0 }; 8];
+                    longer[..bytes.len()].copy_from_slice(bytes);
+                    writer.push(Some(&longer[..size]));
+                }
+                (value, _) => writer.push(value),
+            }
+        }
+        Ok(writer.finish())
     }
 
     /// The bytes of one column; none for NULL.
@@ -204,6 +252,19 @@ fn fixed_size(kind: u8) -> Option<usize> {
         kind::LONG | kind::INT24 | kind::FLOAT => Some(4),
         kind::LONGLONG | kind::DOUBLE => Some(8),
         kind::NULL => Some(0),
+        _ => None,
+    }
+}
+
+/// How many bytes of value an integer type has; none for other types.
+fn integer_width(kind: u8) -> Option<u8> {
+    match kind {
+        kind::TINY => Some(1),
+        // YEAR(x) is a LONG from a temporary table.
+        kind::SHORT | kind::YEAR => Some(2),
+        kind::INT24 => Some(3),
+        kind::LONG => Some(4),
+        kind::LONGLONG => Some(8),
         _ => None,
     }
 }
@@ -350,7 +411,24 @@ pub(crate) mod tests {
         };
         assert!(of(kind::VAR_STRING, 39).agrees(&of(kind::VAR_STRING, 0)));
         assert!(!of(kind::NEWDECIMAL, 2).agrees(&of(kind::NEWDECIMAL, 0)));
-        assert!(!of(kind::VAR_STRING, 0).agrees(&of(kind::BLOB, 0)));
+        // Rows of both are laid out alike, so that an ALTER may be under way.
+        assert!(of(kind::VAR_STRING, 0).agrees(&of(kind::BLOB, 0)));
+        assert!(!of(kind::VAR_STRING, 0).agrees(&of(kind::LONG, 0)));
+    }
+
+    #[test]
+    fn integers_of_two_widths_stand_in_one_result() {
+        // MySQL 9.7: HOUR(x) is a LONGLONG, and a LONG where the row comes from a temporary table.
+        let (long, wide) = (
+            shape(RowFormat::Binary, &[kind::LONG, kind::TINY]),
+            shape(RowFormat::Binary, &[kind::LONGLONG, kind::TINY]),
+        );
+        assert!(long.agrees(&wide) && !long.lays_out_as(&wide));
+        assert_eq!((long.widened(&wide), wide.widened(&long)), (wide.clone(), wide.clone()));
+        let row = long.row(&[Some(&(-7_i32).to_le_bytes()), Some(&[1])]);
+        let expected = wide.row(&[Some(&(-7_i64).to_le_bytes()), Some(&[1])]);
+        assert_eq!(long.recode(&row, &wide).unwrap(), expected);
+        assert_eq!(long.recode(&long.row(&[None, None]), &wide).unwrap(), wide.row(&[None, None]));
     }
 
     #[test]

@@ -4,12 +4,17 @@
 //! task. Rows are taken from whichever shard has some; a shard whose rows nobody takes is slowed by
 //! its full socket. The first error ends the statement on all shards: what still runs is killed.
 //!
-//! Definitions come from the first shard; the others must agree in number and types.
+//! Definitions come from the first shard; the others must agree in number and types. A server chooses
+//! between the integer types of an expression by its plan, so that shards may differ there: the widest
+//! stands in the result.
 
 use futures_util::FutureExt as _;
 use futures_util::future::{BoxFuture, join_all, select_all};
 use tokio::time::{Instant, timeout_at};
 
+use super::Warning;
+use super::modify::{NOTES_SIZE, SHOW_WARNINGS};
+use super::notes::SharedNotes;
 use super::output::SchemaName;
 use super::row::{RowFormat, Shape};
 use super::stream::{BATCH_ROWS, RowBatch, RowSource};
@@ -29,12 +34,19 @@ pub(super) struct ShardRows<'a> {
     deadline: Option<Instant>,
     waiting: std::vec::IntoIter<RawRow>,
     done: bool,
+    /// How many warnings it ended with, until their texts are read.
+    warned: u16,
+    notes: SharedNotes,
+    /// The layouts of its rows and of the result, where they differ.
+    recode: Option<(Shape, Shape)>,
 }
 
 /// The rows of several shards, as they come.
 #[derive(Debug)]
 pub(super) struct Scatter<'a> {
     shards: Vec<ShardRows<'a>>,
+    /// Shards whose rows have ended with warnings.
+    warned: Vec<ShardRows<'a>>,
 }
 
 /// Result sets that have begun on all shards.
@@ -43,6 +55,8 @@ pub(super) struct Opened<'a> {
     pub(super) columns: Columns,
     pub(super) shape: Shape,
     pub(super) shards: Vec<ShardRows<'a>>,
+    /// What the shards warn of while their rows are read.
+    pub(super) notes: SharedNotes,
 }
 
 /// Awaits the definitions of every shard whose statement was sent.
@@ -54,11 +68,20 @@ pub(super) async fn open(
     format: RowFormat,
     deadline: Option<Instant>,
 ) -> Result<Opened<'_>> {
-    let rows = |held| ShardRows { held, deadline, waiting: Vec::new().into_iter(), done: false };
+    let notes = SharedNotes::default();
+    let rows = |held| ShardRows {
+        held,
+        deadline,
+        waiting: Vec::new().into_iter(),
+        done: false,
+        warned: 0,
+        notes: notes.clone(),
+        recode: None,
+    };
     let mut shards: Vec<ShardRows<'_>> = held.into_iter().map(rows).collect();
     let begun = first_error(join_all(shards.iter_mut().map(ShardRows::begin))).await;
-    match begun.and_then(|columns| agreed(columns, &shards, format)) {
-        Ok((columns, shape)) => Ok(Opened { columns, shape, shards }),
+    match begun.and_then(|columns| agreed(columns, &mut shards, format)) {
+        Ok((columns, shape)) => Ok(Opened { columns, shape, shards, notes }),
         Err(error) => {
             join_all(shards.iter_mut().map(ShardRows::cancel)).await;
             Err(error)
@@ -71,20 +94,29 @@ async fn first_error<T>(all: impl Future<Output = Vec<Result<T>>>) -> Result<Vec
     all.await.into_iter().collect()
 }
 
-/// The first shard's definitions, if the others say the same.
-fn agreed(all: Vec<Columns>, shards: &[ShardRows<'_>], format: RowFormat) -> Result<(Columns, Shape)> {
-    let mut shapes = Vec::with_capacity(all.len());
-    for columns in &all {
-        shapes.push(Shape::of(columns, format)?);
-    }
-    let columns = all.into_iter().next().ok_or_else(|| SqlError::bug("a scatter without shards"))?;
+/// The definitions of one shard whose types hold the values of all others.
+fn agreed(all: Vec<Columns>, shards: &mut [ShardRows<'_>], format: RowFormat) -> Result<(Columns, Shape)> {
+    let shapes = all.iter().map(|columns| Shape::of(columns, format)).collect::<Result<Vec<_>>>()?;
     let first = shapes.first().cloned().ok_or_else(|| SqlError::bug("a scatter without shards"))?;
-    for (shape, shard) in shapes.iter().zip(shards) {
+    let mut wide = first.clone();
+    for (shape, shard) in shapes.iter().zip(&*shards) {
         if !first.agrees(shape) {
             return Err(SqlError::row_too_many_columns(&shard.held.shard().full_name()));
         }
+        wide = wide.widened(shape);
     }
-    Ok((columns, first))
+    for (shape, shard) in shapes.into_iter().zip(shards) {
+        if format == RowFormat::Binary && !shape.lays_out_as(&wide) {
+            shard.recode = Some((shape, wide.clone()));
+        }
+    }
+    let columns = all.into_iter().next().ok_or_else(|| SqlError::bug("a scatter without shards"))?;
+    let columns = if first.lays_out_as(&wide) {
+        columns
+    } else {
+        columns.retyped(&wide.kinds()).map_err(|_| SqlError::bug("a definition that does not read"))?
+    };
+    Ok((columns, wide))
 }
 
 // === impl ShardRows ===
@@ -122,8 +154,9 @@ impl ShardRows<'_> {
                 return Ok(None);
             }
             match self.event().await? {
-                OwnedEvent::Rows(rows) => self.waiting = rows.into_iter(),
-                OwnedEvent::RowsEnd(_) | OwnedEvent::Ok(_) => {
+                OwnedEvent::Rows(rows) => self.waiting = self.recoded(rows)?.into_iter(),
+                OwnedEvent::RowsEnd(summary) | OwnedEvent::Ok(summary) => {
+                    self.warned = summary.warnings;
                     if !self.held.peek().response_done() {
                         return Err(SqlError::unsupported("several results under a merge"));
                     }
@@ -135,6 +168,22 @@ impl ShardRows<'_> {
                 }
                 OwnedEvent::Columns(_) => return Err(SqlError::bug("definitions among rows")),
             }
+        }
+    }
+
+    fn recoded(&self, rows: Vec<RawRow>) -> Result<Vec<RawRow>> {
+        let Some((own, wide)) = &self.recode else { return Ok(rows) };
+        rows.into_iter().map(|RawRow(row)| own.recode(&row, wide).map(RawRow)).collect()
+    }
+
+    /// Reads the texts of the warnings. Not cancel safe.
+    async fn read_notes(&mut self) {
+        if self.warned > 0 {
+            // The rows are all here: losing the texts must not make that an error.
+            let shown = self.held.lease().collect(SHOW_WARNINGS, NOTES_SIZE).await;
+            let rows = shown.map(|result| result.rows).unwrap_or_default();
+            self.notes.add(self.warned, Warning::read_all(&rows, self.held.peek().tablet()));
+            self.warned = 0;
         }
     }
 
@@ -163,7 +212,14 @@ impl ShardRows<'_> {
 
 impl RowSource for ShardRows<'_> {
     fn next_batch(&mut self) -> BoxFuture<'_, Result<Option<RowBatch>>> {
-        self.pull().boxed()
+        async {
+            let batch = self.pull().await?;
+            if batch.is_none() {
+                self.read_notes().await;
+            }
+            Ok(batch)
+        }
+        .boxed()
     }
 
     fn close<'s>(mut self: Box<Self>) -> BoxFuture<'s, ()>
@@ -178,21 +234,26 @@ impl RowSource for ShardRows<'_> {
 
 impl<'a> Scatter<'a> {
     pub(super) fn new(shards: Vec<ShardRows<'a>>) -> Self {
-        Self { shards }
+        Self { shards, warned: Vec::new() }
     }
 
     async fn pull(&mut self) -> Result<Option<RowBatch>> {
         while !self.shards.is_empty() {
             let ready = select_all(self.shards.iter_mut().map(|shard| shard.pull().boxed()));
             let (batch, at, _) = ready.await;
-            match batch? {
-                Some(batch) => {
-                    // The next pull begins behind this shard, so that none waits for ever.
-                    self.shards.rotate_left(at + 1);
-                    return Ok(Some(batch));
-                }
-                None => drop(self.shards.swap_remove(at)),
+            if let Some(batch) = batch? {
+                // The next pull begins behind this shard, so that none waits for ever.
+                self.shards.rotate_left(at + 1);
+                return Ok(Some(batch));
             }
+            let ended = self.shards.swap_remove(at);
+            if ended.warned > 0 {
+                self.warned.push(ended);
+            }
+        }
+        // No pull of another shard can end this one any more.
+        for shard in &mut self.warned {
+            shard.read_notes().await;
         }
         Ok(None)
     }

@@ -7,6 +7,7 @@ use super::compare::RowOrder;
 use super::distinct::Distinct;
 use super::limit::Limit;
 use super::merge::Merge;
+use super::notes::SharedNotes;
 use super::output::{Rows, SchemaName};
 use super::route::{Target, Targets};
 use super::row::Shape;
@@ -64,7 +65,7 @@ impl<'a> ExecContext<'a> {
         let schema = targets.first().and_then(|target| SchemaName::of(&target.place.tablet));
         let held = self.send_all(targets, statement).await?;
         let opened = scatter::open(held, format, deadline).await?;
-        let Opened { columns, shape, shards } = opened;
+        let Opened { columns, shape, shards, notes } = opened;
         let ordered = !route.order.is_empty() && shards.len() > 1;
         // Refusals come before the first row; dropping the shards' rows ends them.
         let mut rows = if ordered {
@@ -78,7 +79,7 @@ impl<'a> ExecContext<'a> {
         for step in steps.iter().rev() {
             (rows, columns, shape) = step.over(rows, columns, shape, memory)?;
         }
-        Ok(Rows { columns, shape, rows, schema })
+        Ok(Rows { columns, shape, rows, schema, notes })
     }
 
     /// The operators from the top down to the one route below them.
@@ -128,7 +129,7 @@ impl<'a> ExecContext<'a> {
             super::RowFormat::Binary => Bytes::copy_from_slice(&first.to_le_bytes()),
         };
         let rows = RowStream::Known([shape.row(&[Some(&value)])].into());
-        Ok(Output::Rows(Rows { columns, shape, rows, schema: None }))
+        Ok(Output::Rows(Rows { columns, shape, rows, schema: None, notes: SharedNotes::default() }))
     }
 }
 

@@ -48,8 +48,17 @@ pub(super) struct Sender<'a> {
 /// What one shard gets.
 pub(super) struct Text {
     sql: Vec<u8>,
-    /// The client's parameters stand in it as `?`.
-    keeps_params: bool,
+    params: Params,
+}
+
+/// Whether the client's parameters stand in a text as `?`.
+enum Params {
+    /// All, once, in their order.
+    AsTheyCome,
+    /// In this order, some of them more than once.
+    Order(Vec<u32>),
+    /// Their values stand in the text.
+    None,
 }
 
 // === impl Text ===
@@ -193,10 +202,10 @@ impl Sender<'_> {
             Protocol::Text => held.lease().send_query(&text.sql),
             Protocol::Binary(execute) => {
                 let prepared = held.prepare(&text.sql).await?;
-                held.lease().send_execute_with(|out| {
-                    if text.keeps_params {
-                        execute.encode_for(out, prepared.id);
-                    } else {
+                held.lease().send_execute_with(|out| match &text.params {
+                    Params::AsTheyCome => execute.encode_for(out, prepared.id),
+                    Params::Order(order) => execute.reordered(order).encode_for(out, prepared.id),
+                    Params::None => {
                         // Without values there is nothing that could fail.
                         let _ = encode_execute(out, prepared.id, &[]);
                     }
@@ -206,42 +215,44 @@ impl Sender<'_> {
         Ok(())
     }
 
+    fn params(&self, query: &Template) -> Params {
+        match self.protocol {
+            Protocol::Text => Params::None,
+            Protocol::Binary(execute) if query.is_preparable(execute.parameters.len()) => Params::AsTheyCome,
+            Protocol::Binary(_) => query.parameters().map_or(Params::None, Params::Order),
+        }
+    }
+
     /// The text of a statement that goes to one server, whatever its values.
     pub(super) fn render_alone(&self, query: &Template, schema: &str) -> Result<Text> {
-        let keeps_params = match self.protocol {
-            Protocol::Text => false,
-            Protocol::Binary(execute) => query.is_preparable(execute.parameters.len()),
-        };
+        let params = self.params(query);
         let shard = ShardText {
             schema,
             keyspace: "",
             in_list: (&[], &[]),
             rows: (&[], &[]),
             limit: u64::MAX,
-            keep_params: keeps_params,
+            keep_params: !matches!(params, Params::None),
             session: self.session,
         };
         let mut sql = Vec::with_capacity(self.bindings.text.len() + 64);
         query.render(&self.bindings, &shard, &mut sql)?;
-        Ok(Text { sql, keeps_params })
+        Ok(Text { sql, params })
     }
 
     fn render(&self, target: &Target, statement: Statement<'_>) -> Result<Text> {
-        let keeps_params = match self.protocol {
-            Protocol::Text => false,
-            Protocol::Binary(execute) => statement.query.is_preparable(execute.parameters.len()),
-        };
+        let params = self.params(statement.query);
         let shard = ShardText {
             schema: &target.place.tablet.schema,
             keyspace: &target.place.tablet.keyspace,
             in_list: (statement.in_list, &target.own),
             rows: (statement.rows, &target.own),
             limit: statement.limit,
-            keep_params: keeps_params,
+            keep_params: !matches!(params, Params::None),
             session: self.session,
         };
         let mut sql = Vec::with_capacity(self.bindings.text.len() + 64);
         statement.query.render(&self.bindings, &shard, &mut sql)?;
-        Ok(Text { sql, keeps_params })
+        Ok(Text { sql, params })
     }
 }

@@ -123,6 +123,24 @@ fn group_columns(scatter: &mut Scatter<'_>) -> Result<Vec<GroupColumn>> {
     Ok(columns)
 }
 
+/// [`Scatter::add_weight`] for a column of ORDER BY whose rows may be groups; `run` is its text where it is
+/// not an item.
+pub(super) fn sort_weight(scatter: &mut Scatter<'_>, column: Column, run: Option<Run>) -> Option<Column> {
+    let run = match (column, run) {
+        (Column::Item(item), _) => scatter.expression(item),
+        (Column::Added(_), Some(run)) => run,
+        (Column::Added(_), None) => return scatter.add_weight(column),
+    };
+    let statement = &scatter.planner.statement;
+    let aggregates = statement.tokens.get(run.0..run.1).unwrap_or_default().windows(2).any(|pair| {
+        pair[1].kind == TokenKind::LeftParen && walk::names_aggregate(pair[0].text(statement.text))
+    });
+    if scatter.clauses.group_at.is_none() || aggregates {
+        return scatter.add_weight(column);
+    }
+    group_weight(scatter, column, run)
+}
+
 /// [`Scatter::add_weight`] for a column of a group. Where sql_mode has ONLY_FULL_GROUP_BY, a server
 /// takes a function of a grouped expression only as a function of an aggregate.
 fn group_weight(scatter: &mut Scatter<'_>, column: Column, run: Run) -> Option<Column> {

@@ -188,8 +188,11 @@ impl Scatter<'_> {
         if distinct {
             self.order_by_all_items(&mut order);
         }
-        let keys: Vec<(Column, Option<Column>, bool)> =
-            order.iter().map(|&(column, descending)| (column, self.add_weight(column), descending)).collect();
+        let mut keys: Vec<(Column, Option<Column>, bool)> = Vec::with_capacity(order.len());
+        for (at, &(column, descending)) in order.iter().enumerate() {
+            let run = self.clauses.order.get(at).map(|(run, _)| *run);
+            keys.push((column, aggregate::sort_weight(&mut self, column, run), descending));
+        }
         let limit = self.limit()?;
         if let Some((count, offset)) = &limit {
             self.push_limit(count.is_some(), offset.is_some());

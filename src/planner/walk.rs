@@ -205,6 +205,11 @@ pub(super) fn is_aggregate(function: &ast::Function) -> bool {
     AGGREGATES.contains(&name.as_str())
 }
 
+/// Whether a word names one of MySQL's aggregates.
+pub(super) fn names_aggregate(word: &[u8]) -> bool {
+    AGGREGATES.iter().any(|name| word.eq_ignore_ascii_case(name.as_bytes()))
+}
+
 /// The function's name in lower case, if it has no qualifier.
 pub(super) fn function_name(function: &ast::Function) -> Option<String> {
     match function.name.0.as_slice() {

@@ -259,6 +259,22 @@ impl Columns {
         self.payloads().map(Column::decode)
     }
 
+    /// The same definitions with these type bytes.
+    ///
+    /// # Errors
+    /// A definition that does not read.
+    pub fn retyped(&self, kinds: &[u8]) -> Result<Self, ProtocolError> {
+        let retyped = |(column, kind): (Result<Column<'_>, ProtocolError>, &u8)| {
+            column.map(|column| {
+                let mut payload = BytesMut::new();
+                Column { kind: ColumnType(*kind), ..column }.encode(&mut payload);
+                payload.freeze()
+            })
+        };
+        let payloads = self.iter().zip(kinds).map(retyped).collect::<Result<Vec<_>, _>>()?;
+        Ok(Self::build(payloads.iter().filter_map(|payload| Column::decode(payload).ok())))
+    }
+
     /// The first `count` definitions: what a client sees of columns with hidden ones behind.
     #[must_use]
     pub fn truncated(&self, count: usize) -> Self {

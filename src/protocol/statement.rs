@@ -183,6 +183,15 @@ impl<'a> Execute<'a> {
             .collect()
     }
 
+    /// The same with the parameters in the order of these numbers, some of them more than once.
+    #[must_use]
+    pub fn reordered(&self, order: &[u32]) -> Self {
+        let places = || order.iter().map(|&at| at as usize);
+        let types = places().filter_map(|at| self.types.get(at).copied()).collect();
+        let parameters = places().filter_map(|at| self.parameters.get(at).copied()).collect();
+        Self { types, parameters, values: None, ..*self }
+    }
+
     /// Appends an EXECUTE packet's payload, command byte included, that sends the same parameters to
     /// another server's statement: types always sent, long data inlined, no query attributes, no
     /// cursor.

@@ -196,7 +196,10 @@ async fn send_rows(
             Err(error) => return Ok(Err(error.final_answer())),
         }
     }
-    client.write_end_of_rows(&OkPacket { status: with_more(status, more), ..OkPacket::default() });
+    let notes = rows.notes.take();
+    answered.warnings = notes.warnings;
+    let status = with_more(status, more);
+    client.write_end_of_rows(&OkPacket { status, warnings: notes.count, ..OkPacket::default() });
     Ok(Ok(answered))
 }
 

@@ -4,7 +4,8 @@
 //! leads back to the client's bytes. Because plans keep the text, words that do not matter for
 //! planning are left out of what sqlparser sees (locking clauses, hints between verb and table),
 //! and operators are replaced where sqlparser binds them otherwise than MySQL: XOR becomes OR, which
-//! has the right place in the order and never hides a row from routing.
+//! has the right place in the order and never hides a row from routing. Units of an INTERVAL that
+//! sqlparser does not know become DAY.
 
 use sqlparser::ast;
 use sqlparser::dialect::MySqlDialect;
@@ -21,6 +22,21 @@ const NESTING: usize = 160;
 
 /// Longer strings are not copied into the tree, which only reads aliases from them.
 const COPIED: usize = 256;
+
+/// Units of an INTERVAL of two parts. All are reserved words: without quotes they are nothing else.
+const COMPOSITE_UNITS: &[&str] = &[
+    "day_hour",
+    "day_microsecond",
+    "day_minute",
+    "day_second",
+    "hour_microsecond",
+    "hour_minute",
+    "hour_second",
+    "minute_microsecond",
+    "minute_second",
+    "second_microsecond",
+    "year_month",
+];
 
 /// Parses one statement.
 ///
@@ -279,6 +295,9 @@ fn convert_word(statement: &Statement<'_>, index: usize, token: &Token) -> out::
     if text.eq_ignore_ascii_case("xor") {
         return keyword("OR", Keyword::OR);
     }
+    if COMPOSITE_UNITS.iter().any(|unit| text.eq_ignore_ascii_case(unit)) {
+        return keyword("DAY", Keyword::DAY);
+    }
     if text.eq_ignore_ascii_case("mod") && before.is_some_and(|token| ends_operand(statement.text, token)) {
         return out::Token::Mod;
     }
@@ -321,6 +340,7 @@ mod tests {
             "select count(distinct a), group_concat(a order by b separator ',') from t group by c with rollup",
             "select * from a left join b using (x) natural join c",
             "select a from t where b > now() - interval 1 day limit 5, 10",
+            "select date_add(a, interval '1 10' day_hour), a - interval 1 MINUTE_MICROSECOND, `year_month` from t",
             "with x as (select 1) select * from x",
             "(select a from t) union all (select b from u) order by 1 limit 3",
             "select if(a, b, c), left(a, 2), values(a), replace(a, 'x', 'y'), database(), char(65) from t",

@@ -166,6 +166,21 @@ impl Template {
         next == params
     }
 
+    /// Which parameters stand in the text, in its order, if it can be prepared on a shard with them but
+    /// not as [`Self::is_preparable`] says: some stand in columns that were added, too.
+    #[must_use]
+    pub fn parameters(&self) -> Option<Vec<u32>> {
+        let mut order = Vec::new();
+        for piece in &self.pieces {
+            match piece {
+                Piece::Param(index) => order.push(*index),
+                Piece::Rows => return None,
+                _ => {}
+            }
+        }
+        Some(order)
+    }
+
     /// Whether the text depends on the session that runs it.
     #[must_use]
     pub fn reads_session(&self) -> bool {
@@ -257,16 +272,22 @@ impl Piece {
                     row.render(bindings, shard, out)?;
                 }
             }
-            Self::LastInsertId => number(out, shard.session.last_insert_id()),
+            // CAST makes the type of the function that it stands for: BIGINT, whatever the digits.
+            Self::LastInsertId => {
+                out.extend_from_slice(
+                    format!("CAST({} AS UNSIGNED)", shard.session.last_insert_id()).as_bytes(),
+                );
+            }
             Self::ConnectionId => number(out, shard.session.connection_id()),
             Self::User => {
                 literal::write_string(shard.session.user().as_bytes(), escapes, out);
             }
-            Self::FoundRows => number(out, shard.session.found_rows()),
+            Self::FoundRows => {
+                out.extend_from_slice(format!("CAST({} AS SIGNED)", shard.session.found_rows()).as_bytes());
+            }
             Self::LimitPlusOffset => number(out, shard.limit),
             Self::RowCount => {
-                let count = Value::Int(shard.session.row_count());
-                literal::write(&count, escapes, out);
+                out.extend_from_slice(format!("CAST({} AS SIGNED)", shard.session.row_count()).as_bytes());
             }
             Self::Database => match shard.session.database() {
                 Some(name) => literal::write_string(name.as_bytes(), escapes, out),

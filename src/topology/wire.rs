@@ -129,6 +129,7 @@ fn table(record: &vschema::Table) -> Result<TableSource, String> {
         columns: vindex.columns.clone(),
     });
     Ok(TableSource {
+        name: String::new(),
         kind: record.r#type.clone(),
         column_vindexes: column_vindexes.collect(),
         auto_increment: record

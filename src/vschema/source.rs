@@ -89,6 +89,9 @@ pub struct VindexSource {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct TableSource {
+    /// Repeats the table's name in some files; not read.
+    #[serde(deserialize_with = "given", skip_serializing)]
+    pub name: String,
     /// Empty, `sequence` or `reference`.
     #[serde(rename = "type", deserialize_with = "given", skip_serializing_if = "String::is_empty")]
     pub kind: String,

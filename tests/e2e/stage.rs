@@ -52,11 +52,12 @@ impl Stage {
         certificates(dir.path())?;
         let at = |name: &str| dir.path().join(name).display().to_string();
         let arguments = [
-            "--skip-name-resolve".into(),
+            "--skip-name-resolve".to_owned(),
             format!("--ssl-ca={}", at("ca.pem")),
             format!("--ssl-cert={}", at("server.pem")),
             format!("--ssl-key={}", at("server.key")),
         ];
+        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
         let shards = Server::start_with(family, &arguments)?;
         let names: Vec<&str> = SHARDS.iter().map(|own| own.2).collect();
         databases(&shards, &names)?;

@@ -92,7 +92,7 @@ pub struct ServerError {
 }
 
 /// An OK packet, or the OK-shaped end of a result.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct OkPacket {
     pub affected: u64,
     pub insert_id: u64,
@@ -555,18 +555,28 @@ impl fmt::Debug for Reply {
 impl ResultSet {
     /// The rows of a text result as strings.
     pub fn text_rows(&self) -> Result<Vec<Vec<Option<String>>>, WireError> {
-        self.rows
-            .iter()
-            .map(|row| {
-                let mut cursor = Cursor(row);
-                let mut values = Vec::with_capacity(self.columns.len());
-                while !cursor.0.is_empty() {
-                    values.push(cursor.text_value()?);
-                }
-                Ok(values)
-            })
-            .collect()
+        let text = |value: Vec<u8>| String::from_utf8_lossy(&value).into_owned();
+        let row = |row: &Vec<u8>| -> Result<Vec<Option<String>>, WireError> {
+            Ok(text_values(row)?.into_iter().map(|value| value.map(text)).collect())
+        };
+        self.rows.iter().map(row).collect()
     }
+}
+
+/// The values of one row of a text result.
+pub fn text_values(row: &[u8]) -> Result<Vec<Option<Vec<u8>>>, WireError> {
+    let mut cursor = Cursor(row);
+    let mut values = Vec::new();
+    while !cursor.0.is_empty() {
+        values.push(match cursor.0.first() {
+            Some(0xfb) => {
+                cursor.byte()?;
+                None
+            }
+            _ => Some(cursor.lenenc_bytes()?.to_vec()),
+        });
+    }
+    Ok(values)
 }
 
 impl fmt::Debug for ResultSet {
@@ -697,14 +707,6 @@ impl<'a> Cursor<'a> {
 
     fn string(&mut self) -> Result<String, WireError> {
         Ok(String::from_utf8_lossy(self.lenenc_bytes()?).into_owned())
-    }
-
-    fn text_value(&mut self) -> Result<Option<String>, WireError> {
-        if self.0.first() == Some(&0xfb) {
-            self.byte()?;
-            return Ok(None);
-        }
-        self.string().map(Some)
     }
 }
 
