@@ -250,7 +250,7 @@ impl Session {
             total,
             kind: plan.kind.label(),
             text: &request.text,
-            literals: self.normalizer.literals(),
+            options: self.scope.options,
             rows,
             error,
             tablet_type: self.scope.target.tablet_type.as_str(),

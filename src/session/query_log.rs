@@ -17,7 +17,7 @@ use tokio_util::task::TaskTracker;
 use crate::config::{Log, LogFormat, QueryLogMode};
 use crate::error::SqlError;
 use crate::metrics::Metrics;
-use crate::sql::Literal;
+use crate::sql::{LexOptions, Lexer, TokenKind};
 
 /// Lines that may wait for the writer.
 const BACKLOG: usize = 4096;
@@ -43,7 +43,8 @@ pub(super) struct Entry<'a> {
     pub(super) total: Duration,
     pub(super) kind: &'static str,
     pub(super) text: &'a [u8],
-    pub(super) literals: &'a [Literal],
+    /// How the text is cut into tokens.
+    pub(super) options: LexOptions,
     pub(super) rows: u64,
     pub(super) error: Option<&'a SqlError>,
     pub(super) tablet_type: &'static str,
@@ -109,19 +110,30 @@ impl QueryLog {
             && (self.sample >= 1.0 || rand::random::<f64>() < self.sample)
     }
 
-    /// The statement, with a `?` for every literal where values stay out.
+    /// The statement; where values stay out, with a `?` for every literal and without comments.
     fn statement(&self, entry: &Entry<'_>) -> String {
         if !self.redact {
             return String::from_utf8_lossy(entry.text).into_owned();
         }
+        // Not the literals of the plan cache's key: some statements keep theirs, such as SET and DDL.
+        let mut lexer = Lexer::new(entry.text, entry.options);
         let mut shown = Vec::with_capacity(entry.text.len());
         let mut at = 0;
-        for literal in entry.literals {
-            shown.extend_from_slice(entry.text.get(at..literal.start as usize).unwrap_or_default());
-            shown.push(b'?');
-            at = literal.end as usize;
+        while let Some(token) = lexer.next_token() {
+            let between = entry.text.get(at..token.start as usize).unwrap_or_default();
+            if between.iter().all(u8::is_ascii_whitespace) {
+                shown.extend_from_slice(between);
+            } else if at > 0 {
+                shown.push(b' ');
+            }
+            // What the lexer does not know may be a string without an end.
+            if token.kind.is_literal() || token.kind == TokenKind::Unknown {
+                shown.push(b'?');
+            } else {
+                shown.extend_from_slice(token.text(entry.text));
+            }
+            at = token.end as usize;
         }
-        shown.extend_from_slice(entry.text.get(at..).unwrap_or_default());
         String::from_utf8_lossy(&shown).into_owned()
     }
 
@@ -213,7 +225,6 @@ async fn write_lines(
 mod tests {
     use super::*;
     use crate::config::Config;
-    use crate::sql::{LexOptions, Normalizer};
 
     fn log(settings: &str) -> (QueryLog, mpsc::Receiver<String>) {
         let config = Config::parse(&format!(
@@ -225,8 +236,6 @@ mod tests {
     }
 
     fn note(log: &QueryLog, text: &str, error: Option<&SqlError>, total: Duration) {
-        let mut normalizer = Normalizer::new();
-        normalizer.read(text.as_bytes(), LexOptions::default(), true);
         log.note(&Entry {
             method: "Execute",
             peer: "127.0.0.1:5",
@@ -234,7 +243,7 @@ mod tests {
             total,
             kind: "SELECT",
             text: text.as_bytes(),
-            literals: normalizer.literals(),
+            options: LexOptions::default(),
             rows: 1,
             error,
             tablet_type: "primary",
@@ -251,6 +260,28 @@ mod tests {
         assert_eq!(line["SQL"], "select ? from coin where id = ?");
         assert_eq!(line["TotalTime"], 0.003);
         assert_eq!(line["TablesUsed"][0], "service.coin");
+
+        let shown = |text: &str| {
+            let (log, mut lines) = super::tests::log("query_log_format = \"json\"");
+            note(&log, text, None, Duration::ZERO);
+            let line: serde_json::Value = serde_json::from_str(&lines.try_recv().unwrap()).unwrap();
+            line["SQL"].as_str().unwrap().to_owned()
+        };
+        for (text, expected) in [
+            ("set @a = 'secret', time_zone = '+01:00'", "set @a = ?, time_zone = ?"),
+            (
+                "create table t (a int default 7 comment 'secret')",
+                "create table t (a int default ? comment ?)",
+            ),
+            ("select a 'secret' from t order by 2", "select a ? from t order by ?"),
+            ("select x'5345', b'01', 1.5, .5e3, -1 from t", "select ?, ?, ?, ?, -? from t"),
+            ("/* secret */ select /* secret */ 1 -- secret", "select ?"),
+            ("select * from mysql.user where user = 'secret'", "select * from mysql.user where user = ?"),
+            ("select 1 from t where a = 'secret", "select ? from t where a = ?"),
+            ("select \"secret\", `name`", "select ?, `name`"),
+        ] {
+            assert_eq!(shown(text), expected);
+        }
 
         let (log, mut lines) = super::tests::log("query_log_redact = false");
         note(&log, "select 'a\tb'", None, Duration::ZERO);

@@ -9,15 +9,22 @@ use crate::wire::{Param, ServerError, Wire};
 
 use super::serve::{Files, open, shards};
 
-pub const TESTS: &[Test] = &[Test::own("limits/scatter, rows in memory, idle transactions", limits)];
+pub const TESTS: &[Test] =
+    &[Test::own("limits/scatter, rows in memory, idle transactions, query log", limits)];
 
 fn limits(bed: &Bed) -> Verdict {
     let (server, mut root) = shards(bed);
     let files = Files::over(&server);
+    let log = tempfile::tempdir().expect("a folder");
+    let path = log.path().join("query.log");
     let config = files.config_with(
         "",
-        "[limits]\nno_scatter = true\nmax_memory_rows = 5\nwarn_memory_rows = 3\n\n\
-         [transaction]\nidle_timeout = \"700ms\"\n",
+        &format!(
+            "[limits]\nno_scatter = true\nmax_memory_rows = 5\nwarn_memory_rows = 3\n\n\
+         [transaction]\nidle_timeout = \"700ms\"\n\n\
+         [log]\nquery_log = \"{}\"\nquery_log_format = \"json\"\n",
+            path.display()
+        ),
     );
     let gate = Gate::serve(&config, files.mysql, files.http).unwrap();
     let mut wire = open(&gate);
@@ -26,6 +33,7 @@ fn limits(bed: &Bed) -> Verdict {
     no_scatter(&mut wire);
     rows_in_memory(&mut wire, &gate);
     idle_transaction(&gate, &mut root);
+    query_log(&mut wire, &path);
     let (status, _) = gate.stop();
     assert_eq!(status.and_then(|status| status.code()), Some(0), "SIGTERM");
     Ok(())
@@ -88,6 +96,25 @@ fn rows_in_memory(wire: &mut Wire, gate: &Gate) {
     assert!(error.message.starts_with("in-memory row count exceeded allowed limit of 5"), "{error}");
     let streamed = wire.rows("select /*vt+ ALLOW_SCATTER */ id from t order by id").unwrap();
     assert_eq!(streamed.len(), 40);
+}
+
+/// One JSON object a statement, values left out, errors told.
+fn query_log(wire: &mut Wire, path: &std::path::Path) {
+    wire.rows("select n from t where id = 1 and 'a secret' = 'a secret'").unwrap();
+    refused(wire, "select nothing from t where id = 1 and 'a secret' = 'a secret'");
+    let lines = poll(Duration::from_secs(20), || {
+        let text = std::fs::read_to_string(path).ok()?;
+        let lines: Vec<serde_json::Value> =
+            text.lines().map(|line| serde_json::from_str(line).expect("a line of JSON")).collect();
+        lines.iter().any(|line| line.to_string().contains("nothing")).then_some(lines)
+    })
+    .expect("the statements are written down");
+    assert!(lines.len() > 20, "{} lines", lines.len());
+    let told = |word: &str| lines.iter().find(|line| line.to_string().contains(word)).expect("a line");
+    assert!(told("nothing").to_string().contains("1054"), "{}", told("nothing"));
+    for line in &lines {
+        assert!(!line.to_string().contains("a secret"), "a value is in the log: {line}");
+    }
 }
 
 /// The shards are given back by themselves; the client learns of it and must roll back.
