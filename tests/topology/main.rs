@@ -13,8 +13,11 @@
 mod ctl;
 mod etcd;
 mod follow;
+mod gate;
 mod locks;
 mod records;
+#[path = "../engine/server.rs"]
+mod server;
 
 use std::time::{Duration, Instant};
 

@@ -1,0 +1,157 @@
+//! Does a gate over etcd and real servers do at once what the records say, and do two gates agree?
+
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use mysql_async::prelude::Queryable;
+use mysql_async::{Conn, OptsBuilder};
+
+use crate::PATIENCE;
+use crate::ctl::Ctl;
+use crate::etcd::{Etcd, free_port};
+use crate::server::Server;
+
+/// A gate in a process of its own; it ends with this value.
+struct Gate {
+    child: Child,
+    port: u16,
+}
+
+impl Gate {
+    fn start(etcd: &Etcd) -> Self {
+        let (folder, port) = (tempfile::tempdir().unwrap(), free_port());
+        let text = format!(
+            "[listen]\naddress = \"127.0.0.1:{port}\"\n[http]\naddress = \"off\"\n[backend]\nuser = \"root\"\n\
+             [users]\nallow_any = true\nvschema_ddl = [\"admin\"]\n\
+             [topology]\nkind = \"etcd\"\nendpoints = [\"{}\"]\n",
+            etcd.endpoint()
+        );
+        let path = folder.path().join("gate.toml");
+        std::fs::write(&path, text).unwrap();
+        let mut child = Command::new(env!("CARGO_BIN_EXE_shardgate"))
+            .args(["serve", "--config"])
+            .arg(&path)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        assert!(line.starts_with("ready "), "{line}");
+        Self { child, port }
+    }
+
+    async fn client(&self, user: &str, keyspace: &str) -> Conn {
+        connect(self.port, user, keyspace).await
+    }
+}
+
+impl Drop for Gate {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+async fn connect(port: u16, user: &str, database: &str) -> Conn {
+    let options = OptsBuilder::default().ip_or_hostname("127.0.0.1").tcp_port(port).user(Some(user));
+    let options = options.db_name(Some(database).filter(|name| !name.is_empty())).prefer_socket(false);
+    Conn::new(options).await.unwrap()
+}
+
+async fn number(client: &mut Conn, query: &str) -> i64 {
+    client.query_first(query).await.unwrap().unwrap()
+}
+
+fn code(error: &mysql_async::Error) -> u16 {
+    match error {
+        mysql_async::Error::Server(error) => error.code,
+        other => panic!("{other}"),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn gates_serve_what_the_records_say() {
+    let list = std::env::var("SHARDGATE_TEST_MYSQLD").unwrap_or_default();
+    let programs: Vec<&str> = list.split(',').filter(|program| !program.is_empty()).collect();
+    if programs.is_empty() {
+        eprintln!("gates over etcd skipped: SHARDGATE_TEST_MYSQLD names no server program");
+    }
+    for program in programs {
+        gates_over(&Server::start(program)).await;
+    }
+}
+
+async fn gates_over(server: &Server) {
+    let mut direct = connect(server.port, "root", "").await;
+    for (database, table) in
+        [("ks_0", "t"), ("ks_1", "t"), ("ks_0", "u"), ("ks_1", "u"), ("main_0", "m"), ("main_1", "m")]
+    {
+        direct.query_drop(format!("CREATE DATABASE IF NOT EXISTS {database}")).await.unwrap();
+        direct.query_drop(format!("CREATE TABLE {database}.{table} (id BIGINT PRIMARY KEY)")).await.unwrap();
+    }
+    direct.query_drop("INSERT INTO main_1.m VALUES (7)").await.unwrap();
+    let etcd = Etcd::start();
+    let ctl = Ctl::over(&etcd);
+    ctl.sample();
+    let port = server.port.to_string();
+    let add = |alias: &str, shard: &str, schema: &str, kind: &str| {
+        ctl.ok(&[
+            "AddTablet",
+            alias,
+            shard,
+            "--host",
+            "127.0.0.1",
+            "--port",
+            &port,
+            "--type",
+            kind,
+            "--schema",
+            schema,
+        ]);
+    };
+    add("zone1-100", "ks/-80", "ks_0", "primary");
+    add("zone1-200", "ks/80-", "ks_1", "primary");
+    add("zone1-300", "main/0", "main_0", "primary");
+    ctl.ok(&["ApplyVSchema", "main", "--vschema", r#"{"tables": {"m": {}}}"#]);
+    let (first, second) = (Gate::start(&etcd), Gate::start(&etcd));
+    let mut one = first.client("admin", "ks").await;
+    let mut other = second.client("someone", "ks").await;
+    for id in 1..=8 {
+        one.query_drop(format!("INSERT INTO t (id) VALUES ({id})")).await.unwrap();
+    }
+    assert_eq!(number(&mut other, "SELECT COUNT(*) FROM t").await, 8);
+    let left = number(&mut direct, "SELECT COUNT(*) FROM ks_0.t").await;
+    assert!((1..8).contains(&left), "all rows on one shard");
+    // A change of the VSchema: only by those that may, at once here, and soon at the other gate.
+    let unknown = other.query_drop("INSERT INTO u (id) VALUES (1)").await.unwrap_err();
+    assert_ne!(code(&unknown), 0);
+    let alter = "ALTER VSCHEMA ON u ADD VINDEX hash (id)";
+    assert_eq!(code(&other.query_drop(alter).await.unwrap_err()), 1045);
+    one.query_drop(alter).await.unwrap();
+    one.query_drop("INSERT INTO u (id) VALUES (1), (2), (3), (4)").await.unwrap();
+    assert_eq!(code(&one.query_drop(alter).await.unwrap_err()), 1815);
+    let changed = Instant::now();
+    while other.query_first::<i64, _>("SELECT COUNT(*) FROM u").await.ok().flatten() != Some(4) {
+        assert!(changed.elapsed() < PATIENCE, "the other gate does not know the table");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    eprintln!("the other gate used the new VSchema {:?} later", changed.elapsed());
+    // Another server becomes the primary.
+    let mut main = second.client("someone", "main").await;
+    assert_eq!(number(&mut main, "SELECT COUNT(*) FROM m").await, 0);
+    add("zone1-301", "main/0", "main_1", "replica");
+    ctl.ok(&["TabletExternallyReparented", "zone1-301"]);
+    let changed = Instant::now();
+    while main.query_first::<i64, _>("SELECT COUNT(*) FROM m").await.ok().flatten() != Some(1) {
+        assert!(changed.elapsed() < PATIENCE, "the gate does not know the new primary");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    eprintln!("the new primary was used {:?} later", changed.elapsed());
+    // One gate dies; clients of the other notice nothing.
+    drop(first);
+    assert_eq!(number(&mut other, "SELECT COUNT(*) FROM t").await, 8);
+    other.query_drop("INSERT INTO t (id) VALUES (9)").await.unwrap();
+    assert_eq!(number(&mut other, "SELECT COUNT(*) FROM t").await, 9);
+}
