@@ -42,8 +42,8 @@ pub const TESTS: &[Test] = &[
     client("clients/Sequelize", |bed| run(bed, "sequelize", 40, &node("sequelize"))),
     client("clients/PHP mysqli", |bed| run(bed, "mysqli", 800, &|| php("mysqli"))),
     client("clients/PHP PDO", |bed| run(bed, "pdo", 280, &|| php("pdo"))),
-    client("clients/Perl DBD::mysql", |bed| run(bed, "dbd-mysql", 120, &|| perl("mysql"))),
-    client("clients/Perl DBD::MariaDB", |bed| run(bed, "dbd-mariadb", 120, &|| perl("MariaDB"))),
+    client("clients/Perl DBD::mysql", |bed| run(bed, "dbd-mysql", 100, &|| perl("mysql"))),
+    client("clients/Perl DBD::MariaDB", |bed| run(bed, "dbd-mariadb", 100, &|| perl("MariaDB"))),
     client("clients/Ruby mysql2", |bed| run(bed, "ruby", 80, &ruby)),
     client("clients/C libmariadb", |bed| run(bed, "c", 200, &c)),
 ];
