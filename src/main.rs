@@ -43,7 +43,7 @@ enum Job {
     Serve(ServeArguments),
     /// The plans of statements, one JSON line each; no server needed.
     Plan(PlanArguments),
-    /// Looks at the topology, or changes it.
+    /// Looks at the topology and at distributed transactions, or changes them.
     Ctl(CtlArguments),
     /// Finishes distributed transactions that their gate left prepared.
     Resolve(ResolveArguments),
@@ -232,7 +232,7 @@ async fn serve(
 
 fn run_ctl(arguments: CtlArguments) -> Result<(), Failure> {
     let config = Config::load(&arguments.config).map_err(|error| Failure::Run(error.to_string()))?;
-    let (answer, failure) = match runtime()?.block_on(ctl::run(&config.topology, arguments.command)) {
+    let (answer, failure) = match runtime()?.block_on(ctl::run(&config, arguments.command)) {
         Ok(answer) => (answer, None),
         Err(ctl::Failure::Use(why)) => return Err(Failure::Use(why)),
         Err(ctl::Failure::Run(why)) => return Err(Failure::Run(why)),

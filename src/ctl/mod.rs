@@ -12,9 +12,11 @@
 //! | `tablets.rs` | tablets |
 //! | `vschemas.rs` | VSchemas, and what cells serve |
 //! | `rules.rs` | routing rules of all kinds |
+//! | `transactions.rs` | distributed transactions |
 //! | `validate.rs` | checks |
 //!
-//! A topology file is shown and checked by the same commands, and changed by none of them.
+//! A topology file is shown and checked by the same commands, and changed by none of them. Only
+//! `DistributedTransaction` talks to the shards' servers.
 
 mod cells;
 mod difference;
@@ -23,6 +25,7 @@ mod keyspaces;
 mod rules;
 mod shards;
 mod tablets;
+mod transactions;
 mod validate;
 mod vschemas;
 
@@ -31,7 +34,8 @@ use std::path::PathBuf;
 use clap::Subcommand;
 use serde_json::{Value, json};
 
-use crate::config::Topology as Settings;
+use crate::config::Config;
+use crate::error::SqlError;
 use crate::topology::TabletAlias;
 use crate::topology::directory::Directory;
 use crate::topology::store::StoreError;
@@ -124,6 +128,9 @@ pub enum Command {
     RebuildKeyspaceGraph(vschemas::RebuildKeyspaceGraph),
     /// Puts the VSchemas and rules in force.
     RebuildVSchemaGraph(vschemas::RebuildVSchemaGraph),
+    /// Lists distributed transactions in doubt, or ends one by hand.
+    #[command(subcommand)]
+    DistributedTransaction(transactions::DistributedTransaction),
     /// Checks the whole topology.
     Validate,
     /// Checks a keyspace.
@@ -165,12 +172,18 @@ impl From<StoreError> for Failure {
     }
 }
 
+impl From<SqlError> for Failure {
+    fn from(error: SqlError) -> Self {
+        Self::Run(error.to_string())
+    }
+}
+
 /// Does what the command says; gives the JSON to print.
 ///
 /// # Errors
 /// Wrong arguments, or what went wrong.
-pub async fn run(settings: &Settings, command: Command) -> Answer {
-    let directory = Directory::open(settings, None).map_err(Failure::Run)?;
+pub async fn run(config: &Config, command: Command) -> Answer {
+    let directory = Directory::open(&config.topology, None).map_err(Failure::Run)?;
     let directory = &directory;
     match command {
         Command::AddCellInfo(arguments) => cells::add(directory, arguments).await,
@@ -214,6 +227,7 @@ pub async fn run(settings: &Settings, command: Command) -> Answer {
         Command::DeleteSrvVSchema(Cell { cell }) => vschemas::delete_served(directory, &cell).await,
         Command::RebuildKeyspaceGraph(arguments) => vschemas::rebuild_keyspace(directory, &arguments).await,
         Command::RebuildVSchemaGraph(arguments) => vschemas::rebuild_vschema(directory, &arguments).await,
+        Command::DistributedTransaction(command) => transactions::run(config, command).await,
         Command::Validate => validate::all(directory).await,
         Command::ValidateKeyspace(Keyspace { keyspace }) => validate::keyspace(directory, &keyspace).await,
         Command::ValidateShard(arguments) => validate::shard(directory, &arguments).await,

@@ -148,6 +148,12 @@ impl TwoPc {
         self.directory.store(Arc::new(directory));
     }
 
+    /// Whether the topology has shards of this keyspace.
+    #[must_use]
+    pub fn has_keyspace(&self, name: &str) -> bool {
+        self.directory.load().shards().any(|(_, shard)| &*shard.keyspace == name)
+    }
+
     /// A transaction reaches its second shard.
     #[must_use]
     pub fn begin(self: &Arc<Self>, anchor: &Shard) -> Live {

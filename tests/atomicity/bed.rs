@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 use crate::cutter::Cutter;
-use crate::process::{Process, free_port, poll};
+use crate::process::{self, Process, free_port, poll};
 use crate::server::{Family, Kind, Server};
 use crate::wire::{Endpoint, Login, Wire, WireError};
 
@@ -255,6 +255,13 @@ impl Gate {
         }
         self.process = Some(process);
         Ok(())
+    }
+
+    /// `shardgate ctl` with this gate's configuration.
+    pub fn ctl(&self, arguments: &[&str]) -> process::Output {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_shardgate"));
+        command.args(["ctl", "--config"]).arg(self.dir.join("gate.toml")).args(arguments);
+        process::run(&mut command, "", PATIENCE).expect("ctl runs")
     }
 
     pub fn pid(&self) -> i32 {

@@ -103,6 +103,37 @@ pub const STEPS: &[Step] = &[
         s.told = Some(Told::Lost);
         Outcome::Abort
     }),
+    step("an operator rolls back by hand what a dead gate left", |s| {
+        s.gate.arm("decision-insert", "wait");
+        let commit = s.commit();
+        s.gate.reached("decision-insert");
+        s.until("all branches are prepared", |s| s.bed.prepared().len() == s.branches());
+        // Recovery shall not be quicker.
+        process::signal(s.other.pid(), Signal::SIGSTOP);
+        let list = s.gate.ctl(&["DistributedTransaction", "unresolved-list", "--keyspace", "bank"]);
+        let list: serde_json::Value = serde_json::from_str(&list.stdout).expect("JSON");
+        let [transaction] = &list["transactions"].as_array().expect("a list")[..] else {
+            panic!("one transaction: {list}");
+        };
+        assert_eq!(transaction["state"], "PREPARE");
+        assert_eq!(transaction["participants"].as_array().map(Vec::len), Some(1 + s.branches()));
+        let dtid = transaction["dtid"].as_str().expect("an id").to_owned();
+        s.gate.kill();
+        s.end(commit);
+        let conclude = |s: &Stage, decision| {
+            s.gate.ctl(&["DistributedTransaction", "conclude", "--dtid", &dtid, "--decision", decision])
+        };
+        // A server may take a moment to see that the gate's connections are gone.
+        s.until("the transaction is concluded", |s| conclude(s, "rollback").code == Some(0));
+        assert!(s.bed.prepared().is_empty(), "branches are left");
+        let other_way = conclude(s, "commit");
+        assert_eq!(other_way.code, Some(1), "{}", other_way.stdout);
+        assert!(other_way.stderr.contains("ROLLBACK"), "{}", other_way.stderr);
+        let status = s.gate.ctl(&["DistributedTransaction", "get-info", "--dtid", &dtid]);
+        assert!(status.stdout.contains("ROLLBACK"), "{}{}", status.stdout, status.stderr);
+        process::signal(s.other.pid(), Signal::SIGCONT);
+        Outcome::Abort
+    }),
     step("gate hangs before the row is sent, for longer than the abandon age", |s| {
         s.gate.arm("decision-insert", "stop");
         let commit = s.commit();
