@@ -66,8 +66,16 @@ pub struct Switched {
     pub position: String,
     /// For how long the shard took no writes.
     pub without_primary: Duration,
+    /// How long each part of that took.
+    pub parts: Vec<(&'static str, Duration)>,
     /// Servers that do not follow the new primary, and why.
     pub not_following: Vec<String>,
+}
+
+/// Measures the parts of a switch.
+struct Watch {
+    started: Instant,
+    parts: Vec<(&'static str, Duration)>,
 }
 
 /// One server of the shard during the switch.
@@ -78,6 +86,9 @@ struct Member<'s> {
 
 /// How long dialling one server may take.
 const DIAL_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// A replica that catches up within this time is near enough for the switch to begin.
+const NEAR: Duration = Duration::from_millis(100);
 
 /// How long killing sessions may take after the grace time.
 const KILL_LIMIT: Duration = Duration::from_secs(5);
@@ -95,12 +106,10 @@ pub async fn planned(shard: &Shard, dialer: &Dialer, plan: &Plan, record: &dyn R
         return finish(members, new, plan).await;
     }
     let Some(old) = old else { return Err(failed(shard, "choosing", "the topology names no primary")) };
-    // Most of what is missing arrives while clients still write.
-    let position = members[old].server.position().await?;
-    must_have(&mut members[new].server, &position, plan.wait_replicas_timeout).await?;
+    come_near(&mut members, old, new, plan).await?;
     let waits_for_replicas = members[old].server.is_semi_sync_source().await?;
-    let stopped = Instant::now();
-    let position = match demote(&mut members, old, new, plan).await {
+    let mut watch = Watch { started: Instant::now(), parts: Vec::new() };
+    let position = match demote(&mut members, old, new, plan, &mut watch).await {
         Ok(position) => position,
         Err(error) => {
             // Clients must be able to write again, whatever the reason was.
@@ -113,9 +122,13 @@ pub async fn planned(shard: &Shard, dialer: &Dialer, plan: &Plan, record: &dyn R
     members[new].server.stop_following().await?;
     members[new].server.semi_sync(waits_for_replicas, false).await?;
     members[new].server.accept_writes().await?;
+    watch.lap("promoting");
     let recorded = record.record(members[new].tablet, Some(members[old].tablet)).await;
-    let without_primary = stopped.elapsed();
+    watch.lap("recording");
+    let without_primary = watch.started.elapsed();
     let not_following = follow(&mut members, new, plan).await;
+    // Where commits wait for a replica, the first one waited for this, too.
+    watch.lap("repointing");
     // Relay logs are deleted for this, which takes time that nobody waits for here.
     members[new].server.forget_source().await?;
     recorded.map_err(|why| failed(shard, "recording the new primary", &why))?;
@@ -124,6 +137,7 @@ pub async fn planned(shard: &Shard, dialer: &Dialer, plan: &Plan, record: &dyn R
         old_primary: Some(members[old].tablet.alias.clone()),
         position,
         without_primary,
+        parts: watch.parts,
         not_following,
     })
 }
@@ -142,7 +156,14 @@ async fn finish(mut members: Vec<Member<'_>>, primary: usize, plan: &Plan) -> St
     let without_primary = started.elapsed();
     let not_following = follow(&mut members, primary, plan).await;
     let alias = members[primary].tablet.alias.clone();
-    Ok(Switched { primary: alias, old_primary: None, position, without_primary, not_following })
+    Ok(Switched {
+        primary: alias,
+        old_primary: None,
+        position,
+        without_primary,
+        parts: Vec::new(),
+        not_following,
+    })
 }
 
 /// A connection to every server of the shard.
@@ -204,11 +225,34 @@ async fn choose(members: &mut [Member<'_>], old: Option<usize>, plan: &Plan) -> 
     })
 }
 
+/// What the new primary misses arrives while clients still write: until so little is missing that waiting
+/// for it is short, or all the time is used up.
+async fn come_near(members: &mut [Member<'_>], old: usize, new: usize, plan: &Plan) -> Step<()> {
+    let started = Instant::now();
+    loop {
+        let position = members[old].server.position().await?;
+        let asked = Instant::now();
+        let left = plan.wait_replicas_timeout.saturating_sub(started.elapsed());
+        must_have(&mut members[new].server, &position, Ord::max(left, NEAR)).await?;
+        if asked.elapsed() < NEAR || left.is_zero() {
+            return Ok(());
+        }
+    }
+}
+
 /// The old primary takes no writes any more, and the new one has everything.
-async fn demote(members: &mut [Member<'_>], old: usize, new: usize, plan: &Plan) -> Step<String> {
+async fn demote(
+    members: &mut [Member<'_>],
+    old: usize,
+    new: usize,
+    plan: &Plan,
+    watch: &mut Watch,
+) -> Step<String> {
     let server = &mut members[old].server;
     server.refuse_writes().await?;
+    watch.lap("refusing writes");
     server.end_sessions(plan.grace, KILL_LIMIT).await?;
+    watch.lap("ending sessions");
     let position = loop {
         let first = server.position().await?;
         if server.position().await? == first {
@@ -216,6 +260,7 @@ async fn demote(members: &mut [Member<'_>], old: usize, new: usize, plan: &Plan)
         }
     };
     must_have(&mut members[new].server, &position, plan.wait_replicas_timeout).await?;
+    watch.lap("catching up");
     Ok(position)
 }
 
@@ -254,6 +299,16 @@ async fn follow(members: &mut [Member<'_>], primary: usize, plan: &Plan) -> Vec<
 
 fn failed(shard: &Shard, step: &'static str, detail: &str) -> StepError {
     StepError { server: shard.full_name(), step, detail: detail.to_owned() }
+}
+
+// === impl Watch ===
+
+impl Watch {
+    /// Notes the time since the last part.
+    fn lap(&mut self, part: &'static str) {
+        let before: Duration = self.parts.iter().map(|(_, took)| *took).sum();
+        self.parts.push((part, self.started.elapsed().saturating_sub(before)));
+    }
 }
 
 // === impl Server ===

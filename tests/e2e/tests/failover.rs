@@ -24,6 +24,7 @@ use crate::wire::{Wire, WireError};
 pub const TESTS: &[Test] = &[
     Test::own("failover/planned switches under 64 writers", planned_switches),
     Test::own("failover/kill -9 of the primary, promotion by hand", promotion_by_hand),
+    Test::own("failover/transactions over a planned switch", transactions),
 ];
 
 /// Clients that write at the same time.
@@ -205,6 +206,11 @@ fn planned_switches(bed: &Bed) -> Verdict {
         seen.longest.as_secs_f64() * 1e3,
         longest.as_secs_f64() * 1e3,
     ));
+    for switched in &switches {
+        let parts: Vec<_> =
+            switched.parts.iter().map(|(part, took)| format!("{part} {} ms", took.as_millis())).collect();
+        say(&format!("         {}", parts.join(", ")));
+    }
     let text = |errors: &[(i64, WireError)]| {
         errors.iter().take(3).map(|(id, error)| format!("{id}: {error}")).collect::<Vec<_>>().join("\n")
     };
@@ -229,6 +235,44 @@ fn planned_switches(bed: &Bed) -> Verdict {
     let metrics = bench.gate.get("/metrics").unwrap().body;
     let promoted = "vtgate_healthcheck_primary_promoted{keyspace=\"small\",shard_name=\"-\"} 2";
     assert!(metrics.contains(promoted), "{metrics}");
+    bench.stop();
+    Ok(())
+}
+
+/// A transaction that has done something on the old primary is lost and says so; one that has not goes on.
+fn transactions(bed: &Bed) -> Verdict {
+    let bench = Bench::start(bed);
+    let (mut used, mut fresh) = (bench.gate.connect("small").unwrap(), bench.gate.connect("small").unwrap());
+    used.ok("begin").unwrap();
+    used.ok("insert into t (id, n) values (1, 1)").unwrap();
+    fresh.ok("begin").unwrap();
+    let (mut late, mut auto) = (bench.gate.connect("small").unwrap(), bench.gate.connect("small").unwrap());
+    // A session that turned autocommit off, and one that prepared its statement on the old primary.
+    late.ok("set autocommit = 0").unwrap();
+    let prepared = auto.prepare("insert into t (id, n) values (?, 7)").unwrap();
+    bench.switch();
+    let refused = |wire: &mut Wire, sql: &str| {
+        let reply = wire.query_one(sql).unwrap();
+        reply.error().cloned().unwrap_or_else(|| panic!("{sql}: {reply:?}"))
+    };
+    let lost = refused(&mut used, "insert into t (id, n) values (2, 2)");
+    assert_eq!((lost.code, lost.state.as_str()), (1317, "70100"), "{lost}");
+    assert!(lost.message.starts_with("VT15001"), "{lost}");
+    for _ in 0..2 {
+        let failed = refused(&mut used, "select 1 from t");
+        assert!(failed.code == 1317 && failed.message.starts_with("VT09032"), "{failed}");
+    }
+    used.ok("rollback").unwrap();
+    used.ok("insert into t (id, n) values (3, 3)").unwrap();
+    fresh.ok("insert into t (id, n) values (4, 4)").unwrap();
+    fresh.ok("commit").unwrap();
+    late.ok("insert into t (id, n) values (5, 5)").unwrap();
+    late.ok("commit").unwrap();
+    auto.execute(prepared.id, &[crate::wire::Param::int(6)]).unwrap();
+    let rows = auto.rows("select id from t order by id").unwrap();
+    let ids: Vec<_> = rows.iter().map(|row| row[0].as_deref().unwrap_or_default()).collect();
+    assert_eq!(ids, ["3", "4", "5", "6"], "what was committed, and nothing of the lost transaction");
+    drop((used, fresh, late, auto));
     bench.stop();
     Ok(())
 }
