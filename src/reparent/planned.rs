@@ -225,18 +225,20 @@ async fn choose(members: &mut [Member<'_>], old: Option<usize>, plan: &Plan) -> 
     })
 }
 
-/// What the new primary misses arrives while clients still write: until so little is missing that waiting
-/// for it is short, or all the time is used up.
+/// What the new primary misses arrives while clients still write. Waiting again helps as long as each wait
+/// is much shorter than the one before; a replica that applies no faster than its primary writes only
+/// falls further behind.
 async fn come_near(members: &mut [Member<'_>], old: usize, new: usize, plan: &Plan) -> Step<()> {
-    let started = Instant::now();
+    let mut before = Duration::MAX;
     loop {
         let position = members[old].server.position().await?;
         let asked = Instant::now();
-        let left = plan.wait_replicas_timeout.saturating_sub(started.elapsed());
-        must_have(&mut members[new].server, &position, Ord::max(left, NEAR)).await?;
-        if asked.elapsed() < NEAR || left.is_zero() {
+        must_have(&mut members[new].server, &position, plan.wait_replicas_timeout).await?;
+        let took = asked.elapsed();
+        if took < NEAR || took > before / 2 {
             return Ok(());
         }
+        before = took;
     }
 }
 
