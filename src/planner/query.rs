@@ -22,6 +22,7 @@ use crate::value::Value;
 
 pub(super) fn plan(planner: &Planner<'_>, kind: StatementKind) -> Result<Plan> {
     check_functions(planner)?;
+    refuse_set_insert_id(planner)?;
     if let Some(node) = next_values(planner)? {
         return Ok(planner.plan(kind, node, Vec::new()));
     }
@@ -186,6 +187,22 @@ pub(super) fn check_functions(planner: &Planner<'_>) -> Result<()> {
     };
     if (0..statement.tokens.len()).any(into) {
         return Err(SqlError::unsupported("SELECT … INTO"));
+    }
+    Ok(())
+}
+
+/// `LAST_INSERT_ID(expr)` sets the session's insert id. The answer to an UPDATE or INSERT tells it, that
+/// to a query does not: it would be lost with the pooled connection.
+fn refuse_set_insert_id(planner: &Planner<'_>) -> Result<()> {
+    let statement = &planner.statement;
+    let is = |index: usize, kind| statement.tokens.get(index).is_some_and(|token| token.kind == kind);
+    let sets = |index: usize| {
+        statement.is_word(index, "last_insert_id")
+            && is(index + 1, TokenKind::LeftParen)
+            && !is(index + 2, TokenKind::RightParen)
+    };
+    if (0..statement.tokens.len()).any(sets) {
+        return Err(SqlError::unsupported("LAST_INSERT_ID(expr) in a query"));
     }
     Ok(())
 }
