@@ -39,7 +39,7 @@ use bed::Bed;
 use server::Family;
 
 fn main() -> ExitCode {
-    end_everything_on_a_signal();
+    process::end_all_on_a_signal();
     let filters: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with('-')).collect();
     let wanted =
         |name: &str| filters.is_empty() || filters.iter().any(|filter| name.contains(filter.as_str()));
@@ -128,22 +128,4 @@ fn seconds() -> Duration {
 fn seed() -> u64 {
     let told = std::env::var("SHARDGATE_CHAOS_SEED").ok().and_then(|text| text.parse().ok());
     told.unwrap_or_else(rand::random)
-}
-
-/// An interrupted run leaves no server behind.
-fn end_everything_on_a_signal() {
-    std::thread::spawn(|| {
-        use tokio::signal::unix::{SignalKind, signal};
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-        runtime.block_on(async {
-            let mut interrupt = signal(SignalKind::interrupt()).expect("a handler");
-            let mut terminate = signal(SignalKind::terminate()).expect("a handler");
-            tokio::select! {
-                _ = interrupt.recv() => {}
-                _ = terminate.recv() => {}
-            }
-        });
-        process::end_all();
-        std::process::exit(130);
-    });
 }

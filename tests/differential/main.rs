@@ -54,7 +54,7 @@ const SOURCES: &[Source] = &[
 ];
 
 fn main() -> ExitCode {
-    end_everything_on_a_signal();
+    process::end_all_on_a_signal();
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let filters: Vec<&String> = arguments.iter().filter(|argument| !argument.starts_with('-')).collect();
     if arguments.iter().any(|argument| argument == "--list") {
@@ -164,22 +164,4 @@ fn random_statements(servers: &Servers, board: &mut Board) -> Result<(), String>
 #[expect(clippy::print_stdout, reason = "the report of a test run is standard output")]
 pub fn say(line: &str) {
     println!("{line}");
-}
-
-/// An interrupted run leaves no server behind.
-fn end_everything_on_a_signal() {
-    std::thread::spawn(|| {
-        use tokio::signal::unix::{SignalKind, signal};
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-        runtime.block_on(async {
-            let mut interrupt = signal(SignalKind::interrupt()).expect("a handler");
-            let mut terminate = signal(SignalKind::terminate()).expect("a handler");
-            tokio::select! {
-                _ = interrupt.recv() => {}
-                _ = terminate.recv() => {}
-            }
-        });
-        process::end_all();
-        std::process::exit(130);
-    });
 }

@@ -29,24 +29,6 @@ mod tests;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    end_everything_on_a_signal();
+    process::end_all_on_a_signal();
     if runner::run(&tests::all()) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
-}
-
-/// An interrupted run leaves no server behind.
-fn end_everything_on_a_signal() {
-    std::thread::spawn(|| {
-        use tokio::signal::unix::{SignalKind, signal};
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-        runtime.block_on(async {
-            let mut interrupt = signal(SignalKind::interrupt()).expect("a handler");
-            let mut terminate = signal(SignalKind::terminate()).expect("a handler");
-            tokio::select! {
-                _ = interrupt.recv() => {}
-                _ = terminate.recv() => {}
-            }
-        });
-        process::end_all();
-        std::process::exit(130);
-    });
 }

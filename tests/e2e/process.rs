@@ -97,8 +97,8 @@ pub fn run(command: &mut Command, input: &str, patience: Duration) -> Result<Out
     }
 }
 
-/// Ends everything that is still noted: for an interrupted run.
-pub fn end_all() {
+/// Ends everything that is still noted.
+fn end_all() {
     let started = STARTED.lock().map(|set| set.clone()).unwrap_or_default();
     for &pid in &started {
         let _ = kill(Pid::from_raw(pid), Signal::SIGTERM);
@@ -107,6 +107,24 @@ pub fn end_all() {
     for &pid in started.iter().filter(|&&pid| alive(pid)) {
         let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
     }
+}
+
+/// An interrupted run leaves no server behind.
+pub fn end_all_on_a_signal() {
+    std::thread::spawn(|| {
+        use tokio::signal::unix::{SignalKind, signal};
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        runtime.block_on(async {
+            let mut interrupt = signal(SignalKind::interrupt()).expect("a handler");
+            let mut terminate = signal(SignalKind::terminate()).expect("a handler");
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+            }
+        });
+        end_all();
+        std::process::exit(130);
+    });
 }
 
 /// Whether a process exists and is not a zombie.
