@@ -2,7 +2,6 @@
 
 use std::pin::Pin;
 
-use crate::error::SqlError;
 use crate::frontend::ClientConnection;
 
 use super::registry::{Entry, Kill};
@@ -17,16 +16,6 @@ pub(super) enum Interruption {
     Statement,
     /// `KILL CONNECTION`, or the gate is stopping: the session ends.
     Session,
-}
-
-impl Interruption {
-    /// What the client reads, if it is still there.
-    pub(super) fn error(self) -> SqlError {
-        match self {
-            Self::ClientGone | Self::Statement => SqlError::query_killed(),
-            Self::Session => SqlError::shutdown(),
-        }
-    }
 }
 
 /// Does some work for as long as nothing stops it. The caller drops the work then, so what it holds must

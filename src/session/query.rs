@@ -324,9 +324,16 @@ impl Session {
             Err(reply::Stop::Interrupted(Interruption::ClientGone)) => Err(Closed::ByClient),
             Err(reply::Stop::Interrupted(Interruption::Statement)) => {
                 self.shared.metrics.query.killed.inc();
-                Ok(Err(Interruption::Statement.error()))
+                Ok(Err(SqlError::query_killed()))
             }
-            Err(reply::Stop::Interrupted(Interruption::Session)) => Ok(Err(SqlError::shutdown())),
+            Err(reply::Stop::Interrupted(Interruption::Session)) => {
+                if self.shared.closing.is_cancelled() {
+                    return Ok(Err(SqlError::shutdown()));
+                }
+                // A killed connection closes without a word, as on MySQL and MariaDB: the driver says 2013.
+                self.shared.metrics.query.killed.inc();
+                Err(Closed::Refused(SqlError::query_killed()))
+            }
             Err(reply::Stop::Closed(closed)) => Err(closed),
         }
     }

@@ -7,6 +7,8 @@
 //! - how many warnings a SELECT of groups has: see [`Check::grouped`];
 //! - the order of rows, where the statement does not order them, and of ties where it does;
 //! - which of several values that a collation calls equal stands for a group;
+//! - the order of values in a GROUP_CONCAT that has none: it is that of the rows as they are read, and one
+//!   server gives one or the other by its statistics;
 //! - what tells how a server found the rows: index hints of the status, key flags of a column, and, where a
 //!   statement may pass through a temporary table, what such a table forgets: whether an expression has a
 //!   name of its own, is a LONG or a LONGLONG, has decimals where it is text, has the BINARY and
@@ -58,6 +60,8 @@ pub struct Check {
     /// The rows are groups: MySQL warns of MIN(day) where a group in the making has no day yet, which
     /// depends on how it makes them. The number of warnings does not count.
     pub grouped: bool,
+    /// A GROUP_CONCAT without an ORDER BY of its own: its values may stand in any order.
+    pub unordered_lists: bool,
 }
 
 impl Check {
@@ -71,10 +75,27 @@ impl Check {
             order: Order::Any,
             folded,
             binary: false,
+            unordered_lists: unordered_lists(&words),
             grouped: has(&["group by", "avg(", "sum(", "min(", "max(", "distinct"]),
             sorted: folded || has(&["order by", "join", "(select", "over ("]),
         }
     }
+}
+
+/// Whether some GROUP_CONCAT of a statement in lower case does not order its values.
+fn unordered_lists(words: &str) -> bool {
+    words.split("group_concat(").skip(1).any(|rest| {
+        let mut depth = 1;
+        let end = rest.find(|letter| {
+            depth += match letter {
+                '(' => 1,
+                ')' => -1,
+                _ => 0,
+            };
+            depth == 0
+        });
+        !rest[..end.unwrap_or(rest.len())].contains("order by")
+    })
 }
 
 /// Runs a statement on the gate and, unless it is refused there, on the plain server.
@@ -230,6 +251,13 @@ fn differ_in_values(left: &ResultSet, right: &ResultSet, check: &Check) -> Optio
                     row
                 }
             })
+            .map(|row: Row| {
+                if check.unordered_lists {
+                    row.into_iter().map(|cell| cell.map(|cell| ordered(&cell))).collect()
+                } else {
+                    row
+                }
+            })
             .collect()
     };
     let (left_rows, right_rows) = (read(left), read(right));
@@ -314,6 +342,13 @@ fn binary_cells(row: &[u8], columns: &[Column]) -> Row {
 fn cells(row: &[u8]) -> Row {
     // A row that cannot be read stands for itself.
     text_values(row).unwrap_or_else(|_| vec![Some(row.to_vec())])
+}
+
+/// A list with its values in order.
+fn ordered(cell: &[u8]) -> Vec<u8> {
+    let mut values: Vec<&[u8]> = cell.split(|byte| *byte == b',').collect();
+    values.sort_unstable();
+    values.join(&b',')
 }
 
 /// Lower case, without the accents that the generated data uses, without trailing spaces.

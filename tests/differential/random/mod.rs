@@ -274,6 +274,8 @@ impl Bed<'_> {
 fn send(pair: &mut Pair, statement: &Statement) -> Result<Verdict, WireError> {
     let simple = ["select/one key", "select/filter"].contains(&statement.topic) && statement.tail.is_none();
     let check = Check {
+        // The generator orders every list.
+        unordered_lists: false,
         order: statement.order(),
         folded: statement.folded,
         binary: statement.binary,
