@@ -16,6 +16,7 @@ mod limits;
 mod packets;
 mod prepared;
 mod proxy;
+mod readme;
 mod replicas;
 mod schema;
 mod serve;
@@ -36,6 +37,7 @@ pub fn all() -> Vec<Test> {
         sysbench::TESTS,
         statements::TESTS,
         dev::TESTS,
+        readme::TESTS,
         replicas::TESTS,
         failover::TESTS,
         types::TESTS,
