@@ -194,7 +194,11 @@ impl Scatter<'_> {
             keys.push((column, aggregate::sort_weight(&mut self, column, run), descending));
         }
         let limit = self.limit()?;
-        if let Some((count, offset)) = &limit {
+        if distinct {
+            // A shard tells rows apart by the weights, too, of which equal text may have several ('a' and
+            // 'a '): its first rows may be fewer here.
+            self.drop_limit();
+        } else if let Some((count, offset)) = &limit {
             self.push_limit(count.is_some(), offset.is_some());
         }
         let order = keys
