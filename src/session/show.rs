@@ -166,7 +166,8 @@ fn shards(world: &World, like: Option<&str>) -> Table {
 
 fn vschema_tables(keyspace: &Keyspace) -> Table {
     let mut table = Table::text(&["Tables"]);
-    let mut names: Vec<&str> = keyspace.tables().map(|table| &*table.name).collect();
+    let tables = keyspace.tables().chain(keyspace.unlisted_tables());
+    let mut names: Vec<&str> = tables.map(|table| &*table.name).collect();
     names.sort_unstable();
     for name in names {
         table.row([name.to_owned()]);

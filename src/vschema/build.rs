@@ -68,13 +68,16 @@ fn know(keyspace: &mut Keyspace, schema: &KeyspaceSchema) {
         table.column_list_authoritative = true;
         table.keys = keys.map(|keys| keys.as_slice().into());
     }
-    if keyspace.sharded {
-        return;
-    }
     let tables = schema.tables.iter().map(|(name, known)| (name, &known.columns, Some(&known.keys)));
-    let views = schema.views.iter().map(|(name, view)| (name, &view.columns, None));
+    // A view on a sharded keyspace would show what one shard makes of its own rows.
+    let views = schema.views.iter().filter(|_| !keyspace.sharded);
+    let views = views.map(|(name, view)| (name, &view.columns, None));
     for (name, columns, keys) in tables.chain(views) {
+        if keyspace.tables.contains_key(name) {
+            continue;
+        }
         let mut table = Table::unlisted(keyspace.name.clone(), name);
+        table.sharded = keyspace.sharded;
         table.columns.clone_from(columns);
         table.column_list_authoritative = true;
         table.keys = keys.map(|keys| keys.as_slice().into());

@@ -62,7 +62,9 @@ pub struct Keyspace {
     vindexes: BTreeMap<Arc<str>, Arc<Vindex>>,
     owners: BTreeMap<Arc<str>, Arc<str>>,
     tables: BTreeMap<Arc<str>, Arc<Table>>,
-    /// Of an unsharded keyspace: what its server has and the VSchema does not list.
+    /// What its servers have and the VSchema does not list. In a sharded keyspace such a table has rows on
+    /// every shard and no vindex, so it can be read and changed and takes no new rows (Vitess's tracked
+    /// tables).
     unlisted: BTreeMap<Arc<str>, Arc<Table>>,
     schema: Option<Arc<KeyspaceSchema>>,
     error: Option<String>,
@@ -225,6 +227,11 @@ impl Keyspace {
     /// Its declared tables, in order of their names.
     pub fn tables(&self) -> impl Iterator<Item = &Arc<Table>> {
         self.tables.values()
+    }
+
+    /// The tables that its servers have and the VSchema does not list, in order of their names.
+    pub fn unlisted_tables(&self) -> impl Iterator<Item = &Arc<Table>> {
+        self.unlisted.values()
     }
 
     /// The declared table of this name.

@@ -183,15 +183,9 @@ impl VSchema {
 // === impl Keyspace ===
 
 impl Keyspace {
-    /// The table of this name; an unsharded keyspace has every table.
+    /// The table of this name, listed or known from the servers; an unsharded keyspace has every table.
     pub(super) fn find(&self, table: &str) -> Option<Arc<Table>> {
-        match self.tables.get(table) {
-            Some(found) => Some(found.clone()),
-            None if self.sharded => None,
-            None => match self.unlisted.get(table) {
-                Some(found) => Some(found.clone()),
-                None => Some(Arc::new(Table::unlisted(self.name.clone(), table))),
-            },
-        }
+        let found = self.tables.get(table).or_else(|| self.unlisted.get(table)).cloned();
+        found.or_else(|| (!self.sharded).then(|| Arc::new(Table::unlisted(self.name.clone(), table))))
     }
 }

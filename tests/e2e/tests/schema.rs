@@ -7,7 +7,7 @@ use crate::compare::Order::Any;
 use crate::gate::Gate;
 use crate::process::poll;
 use crate::runner::{Bed, Test, Verdict};
-use crate::wire::{Login, Param};
+use crate::wire::{Login, Param, Wire};
 
 pub const TESTS: &[Test] = &[
     Test::shared("schema/columns, keys, parameters", |bed| {
@@ -85,7 +85,37 @@ fn past_the_gate(bed: &Bed) -> Verdict {
         reply.error().cloned()
     });
     assert_eq!(refused.expect("the new type").code, 1264);
+    unlisted(&mut wire, &mut root);
     let (status, _) = gate.stop();
     assert_eq!(status.and_then(|status| status.code()), Some(0), "SIGTERM");
     Ok(())
+}
+
+/// A table that the VSchema does not list can be read and changed on all shards, as one. Where a new row
+/// would belong nobody has said.
+fn unlisted(wire: &mut Wire, root: &mut Wire) {
+    wire.ok("create table u (n int primary key, s varchar(10))").unwrap();
+    assert_eq!(wire.value("select count(*) from u").unwrap().as_deref(), Some("0"), "DDL is seen at once");
+    root.ok("insert into ks_low.u values (1, 'a'), (2, 'b')").unwrap();
+    root.ok("insert into ks_high.u values (3, 'c')").unwrap();
+    let rows = |wire: &mut Wire, sql: &str| {
+        let rows = wire.rows(sql).unwrap_or_else(|error| panic!("{sql}: {error}"));
+        rows.into_iter()
+            .map(|row| row.into_iter().flatten().collect::<Vec<_>>().join(" "))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(rows(wire, "select * from u order by n desc limit 2"), ["3 c", "2 b"]);
+    assert_eq!(rows(wire, "select count(*), max(s) from u where n > 1"), ["2 c"]);
+    // Joins of it are not local to a shard.
+    assert_eq!(rows(wire, "select a.n, b.n from u a join u b on b.n = a.n + 1 order by 1"), ["1 2", "2 3"]);
+    assert_eq!(wire.ok("update u set s = upper(s) where n <> 2").unwrap().affected, 2);
+    assert_eq!(wire.ok("delete from u where n < 2").unwrap().affected, 1);
+    assert_eq!(rows(wire, "select s from u order by s"), ["b", "C"]);
+    let listed = rows(wire, "show vschema tables");
+    assert_eq!(listed, ["t", "u"]);
+    let refused = wire.query_one("insert into u values (4, 'd')").unwrap();
+    let refused = refused.error().expect("a row without a place");
+    assert_eq!((refused.code, refused.state.as_str()), (1173, "42000"), "{refused}");
+    wire.ok("drop table u").unwrap();
+    assert_eq!(wire.query_one("select * from u").unwrap().error().map(|error| error.code), Some(1146));
 }
