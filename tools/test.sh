@@ -46,8 +46,8 @@ tests() {
 # The golden files say what the code does: writing them anew changes nothing.
 golden() {
   [ -d .git ] || [ -f .git ] || return 0
-  git diff --quiet -- testdata || { echo "testdata has changes that are not committed; not checked"; return 0; }
-  UPDATE_GOLDEN=1 cargo test --locked --lib --quiet >/dev/null 2>&1 && git diff --exit-code --stat -- testdata
+  git diff --quiet -- testdata docs || { echo "testdata or docs has changes that are not committed; not checked"; return 0; }
+  UPDATE_GOLDEN=1 cargo test --locked --lib --quiet >/dev/null 2>&1 && git diff --exit-code --stat -- testdata docs
 }
 
 tools/install-test.sh || notes+=("some programs that the tests use could not be installed")

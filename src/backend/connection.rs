@@ -16,6 +16,7 @@ use super::owned::Assembly;
 use super::settings::Settings;
 use super::statements::StatementCache;
 use super::stream::{Silence, Stream};
+use crate::metrics::TabletSeries;
 use crate::protocol::capability::{Capabilities, Status};
 
 const COM_QUIT: u8 = 0x01;
@@ -70,6 +71,8 @@ pub struct Connection {
     pub(super) condition: Condition,
     pub(super) branch: Branch,
     pub(super) tracked: Tracked,
+    /// Where its calls are counted, once a pool has it.
+    pub(super) series: Option<Arc<TabletSeries>>,
 }
 
 /// What stands between a connection and its next user, beside owed packets and transactions.
@@ -172,6 +175,22 @@ impl Connection {
             let mut context = Context::from_waker(Waker::noop());
             // Whether it worked makes no difference: the socket closes either way.
             let _ = Pin::new(&mut self.stream).poll_write(&mut context, &[1, 0, 0, 0, COM_QUIT]);
+        }
+    }
+
+    /// Counts the oldest answer that was due, at its end. Preludes are not counted.
+    pub(super) fn count_call(&self, failed: bool) {
+        if let (Some(series), Some(owed)) = (&self.series, self.owed.front())
+            && let Some(began) = owed.began.filter(|_| !owed.swallow)
+        {
+            series.called(began.elapsed(), failed);
+        }
+    }
+
+    /// Counts an answer that will not come.
+    pub(super) fn count_lost_call(&self) {
+        if let Some(series) = self.series.as_ref().filter(|_| self.owes()) {
+            series.call_failed();
         }
     }
 

@@ -6,6 +6,7 @@
 
 use std::io;
 use std::ops::Range;
+use std::time::Instant;
 
 use super::branch::writes;
 use super::connection::{Condition, Connection};
@@ -68,6 +69,8 @@ pub enum Event<'a> {
 #[derive(Debug)]
 pub(super) struct Owed {
     pub(super) reader: ResponseReader,
+    /// When its command was appended; none where it is no statement.
+    pub(super) began: Option<Instant>,
     pub(super) next_seq: u8,
     /// No packet of it has come yet.
     is_first: bool,
@@ -135,6 +138,7 @@ impl Owed {
     pub(super) fn new(kind: ResponseKind, capabilities: Capabilities, seq: u8) -> Self {
         Self {
             reader: ResponseReader::new(kind, capabilities),
+            began: (kind == ResponseKind::Results).then(Instant::now),
             next_seq: seq,
             is_first: true,
             swallow: false,
@@ -422,6 +426,7 @@ impl Connection {
         let Some(owed) = self.owed.front() else { return Step::Again };
         let (swallow, done) = (owed.swallow, owed.reader.is_done());
         if done {
+            self.count_call(matches!(found, Found::Error(_)));
             self.owed.pop_front();
         }
         self.response_done = done && !swallow;
@@ -442,6 +447,7 @@ impl Connection {
 
     /// The error of a socket that failed, by what had happened before.
     pub(super) fn lost(&mut self, error: io::Error) -> BackendError {
+        self.count_lost_call();
         self.worsen(Condition::Broken);
         if self.inbox.received() > self.received_before {
             BackendError::Lost(error)

@@ -73,7 +73,7 @@ impl Pool {
             alias: &tablet.alias.to_string(),
         });
         let capacity = Ord::clamp(shared.config.pool_size, 1, Semaphore::MAX_PERMITS);
-        series.capacity.add(i64::try_from(capacity).unwrap_or(i64::MAX));
+        series.resized(i64::try_from(capacity).unwrap_or(i64::MAX));
         series.healthy.set(1);
         Arc::new(Self {
             shared,
@@ -172,6 +172,7 @@ impl Pool {
 
     pub(super) fn free_slot(&self) {
         self.series.in_use.dec();
+        self.series.available.inc();
         self.slots.add_permits(1);
     }
 
@@ -182,6 +183,7 @@ impl Pool {
             Err(TryAcquireError::NoPermits) => self.wait_for_slot().await?,
         }
         self.series.in_use.inc();
+        self.series.available.dec();
         Ok(Slot(Arc::clone(self)))
     }
 
@@ -195,7 +197,7 @@ impl Pool {
         let since = Instant::now();
         let acquired = tokio::time::timeout(config.queue_timeout, self.slots.acquire()).await;
         drop(waiting);
-        self.series.wait_seconds.observe(since.elapsed().as_secs_f64());
+        self.series.waited(since.elapsed());
         match acquired {
             Ok(Ok(permit)) => {
                 permit.forget();
@@ -243,6 +245,7 @@ impl Pool {
                 self.health.succeeded();
                 self.counts.opened.fetch_add(1, Ordering::Relaxed);
                 self.series.opened.inc();
+                self.series.active.inc();
                 return Ok(Box::new(connection));
             }
             // A server that refuses us is there.
@@ -268,6 +271,7 @@ impl Pool {
         let baseline = self.shared.settings.baseline();
         let mut connection = Connection::begin_session(parts, baseline, config.statement_cache).await?;
         connection.expires = config.max_lifetime.map(|lifetime| connection.opened + jittered(lifetime));
+        connection.series = Some(Arc::clone(&self.series));
         Ok(connection)
     }
 
@@ -325,7 +329,7 @@ impl Pool {
         connection.say_goodbye();
         drop(connection);
         self.counts.closed.fetch_add(1, Ordering::Relaxed);
-        self.series.closed(reason).inc();
+        self.series.closed(reason);
     }
 
     fn close_idle(&self, reason: CloseReason) {
@@ -345,7 +349,7 @@ impl Pool {
     pub(super) fn retire(&self) {
         self.retired.store(true, Ordering::Release);
         let capacity = i64::try_from(self.shared.config.pool_size).unwrap_or(i64::MAX);
-        self.series.capacity.sub(capacity);
+        self.series.resized(-capacity);
         self.close_idle(CloseReason::Retired);
     }
 

@@ -65,6 +65,7 @@ impl Connection {
             condition: Condition::Known,
             branch: Branch::None,
             tracked: Tracked::default(),
+            series: None,
         };
         match connection.run(BASELINE).await {
             Ok(_) => {}

@@ -89,7 +89,7 @@ pub(super) mod tests {
     fn rows_are_warned_of_and_then_refused() {
         let (budget, metrics) = budget(MemoryLimits { bytes: 1000, rows: 3, warn_rows: 1 });
         let warnings = || {
-            let text = metrics.text().unwrap();
+            let text = metrics.text();
             text.lines().any(|line| line == "vtgate_warnings{type=\"ResultsExceeded\"} 1")
         };
         budget.take_row("ORDER BY", 1).unwrap();

@@ -1,30 +1,37 @@
 //! What is counted about the health of servers, and about statements that wait for a primary?
 
+use std::collections::BTreeSet;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use prometheus::{Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec};
+use prometheus::{Histogram, IntCounter, IntGauge};
 
+use super::family::{Counters, Gauges, Histograms};
+use super::known::KnownTablets;
 use super::register::Register;
-use super::tablet::TabletLabels;
+use super::tablet::{TABLET, TabletLabels};
 
 /// Health and buffering; [`HealthMetrics::tablet`] and [`HealthMetrics::buffer`] give the handles.
 #[derive(Debug)]
 pub struct HealthMetrics {
-    seconds: HistogramVec,
-    errors: IntCounterVec,
-    serving: IntGaugeVec,
-    read_only: IntGaugeVec,
-    lag: IntGaugeVec,
-    promoted: IntCounterVec,
-    starts: IntCounterVec,
-    stops: IntCounterVec,
-    duration_sum: IntCounterVec,
-    last_duration: IntGaugeVec,
-    in_flight: IntGaugeVec,
-    buffered: IntCounterVec,
-    drained: IntCounterVec,
-    evicted: IntCounterVec,
-    skipped: IntCounterVec,
+    known: KnownTablets,
+    seconds: Histograms,
+    errors: Counters,
+    serving: Gauges,
+    read_only: Gauges,
+    lag: Gauges,
+    primary_serving: Gauges,
+    primaries: Mutex<BTreeSet<[String; 2]>>,
+    promoted: Counters,
+    starts: Counters,
+    stops: Counters,
+    duration_sum: Counters,
+    last_duration: Gauges,
+    in_flight: Gauges,
+    buffered: Counters,
+    drained: Counters,
+    evicted: Counters,
+    skipped: Counters,
     /// How many statements may wait.
     pub buffer_size: IntGauge,
 }
@@ -55,25 +62,25 @@ pub struct BufferSeries {
     pub buffered: IntCounter,
     /// Statements that went on after waiting.
     pub drained: IntCounter,
-    stops: IntCounterVec,
+    stops: Counters,
     duration_sum: IntCounter,
     last_duration: IntGauge,
     in_flight: IntGauge,
-    evicted: IntCounterVec,
-    skipped: IntCounterVec,
+    evicted: Counters,
+    skipped: Counters,
     labels: [String; 2],
 }
 
 // === impl HealthMetrics ===
 
 impl HealthMetrics {
-    pub(super) fn new(register: &Register<'_>) -> prometheus::Result<Self> {
-        const TABLET: [&str; 4] = ["keyspace", "shard_name", "db_type", "tablet_alias"];
+    pub(super) fn new(register: &Register) -> prometheus::Result<Self> {
         const SHARD: [&str; 2] = ["keyspace", "shard_name"];
         const WHY: [&str; 3] = ["keyspace", "shard_name", "reason"];
         let counters = |name: &str, help: &str, labels: &[&str]| register.counters(name, help, labels);
         let gauges = |name: &str, help: &str, labels: &[&str]| register.gauges(name, help, labels);
         Ok(Self {
+            known: KnownTablets::default(),
             seconds: register.histograms("shardgate_probe_seconds", "Time of health probes", &TABLET)?,
             errors: counters("shardgate_probe_errors_total", "Health probes that failed", &TABLET)?,
             serving: gauges("shardgate_tablet_answers", "1 while the server answers its probes", &TABLET)?,
@@ -83,6 +90,12 @@ impl HealthMetrics {
                 "How far a server is behind its primary; -1 where that is not known",
                 &TABLET,
             )?,
+            primary_serving: gauges(
+                "shardgate_shard_primary_serving",
+                "1 while the shard has a primary that takes statements",
+                &SHARD,
+            )?,
+            primaries: Mutex::default(),
             promoted: counters(
                 "vtgate_healthcheck_primary_promoted",
                 "New primaries that were seen",
@@ -116,6 +129,7 @@ impl HealthMetrics {
     /// The handles of one server.
     #[must_use]
     pub fn tablet(&self, tablet: TabletLabels<'_>) -> HealthSeries {
+        self.known.add(tablet);
         let labels = [tablet.keyspace, tablet.shard, tablet.db_type, tablet.alias];
         HealthSeries {
             seconds: self.seconds.with_label_values(&labels),
@@ -124,6 +138,35 @@ impl HealthMetrics {
             read_only: self.read_only.with_label_values(&labels),
             lag: self.lag.with_label_values(&labels),
         }
+    }
+
+    /// Keeps the series of these servers and drops all others.
+    pub fn retain(&self, keep: impl Fn(TabletLabels<'_>) -> bool) {
+        self.known.retain(keep, |tablet, _| {
+            let labels = [tablet.keyspace, tablet.shard, tablet.db_type, tablet.alias];
+            // Removing fails only for what is not there.
+            self.seconds.remove_label_values(&labels);
+            self.errors.remove_label_values(&labels);
+            for gauge in [&self.serving, &self.read_only, &self.lag] {
+                gauge.remove_label_values(&labels);
+            }
+        });
+    }
+
+    /// Says of every shard that there is whether its primary serves; the shards of the last call that
+    /// are not among them have gone.
+    pub fn set_primaries(&self, shards: &[(&str, &str, bool)]) {
+        let mut serving = self.primaries.lock().unwrap_or_else(PoisonError::into_inner);
+        let there: BTreeSet<_> =
+            shards.iter().map(|(keyspace, shard, _)| [*keyspace, *shard].map(ToOwned::to_owned)).collect();
+        for gone in serving.difference(&there) {
+            // Fails only for what is not there.
+            self.primary_serving.remove_label_values(&[&gone[0], &gone[1]]);
+        }
+        for (keyspace, shard, serves) in shards {
+            self.primary_serving.with_label_values(&[keyspace, shard]).set(i64::from(*serves));
+        }
+        *serving = there;
     }
 
     /// The handles of one shard.
@@ -176,7 +219,7 @@ impl BufferSeries {
         self.with(&self.skipped, reason)
     }
 
-    fn with(&self, counters: &IntCounterVec, reason: &str) -> IntCounter {
+    fn with(&self, counters: &Counters, reason: &str) -> IntCounter {
         counters.with_label_values(&[self.labels[0].as_str(), self.labels[1].as_str(), reason])
     }
 }

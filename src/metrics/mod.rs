@@ -4,8 +4,11 @@
 //! dashboards keep working); everything else is `shardgate_…` and ends in its unit. One [`Metrics`]
 //! is made in `main` and passed down; nothing is global, so two gates can run in one process.
 
+pub mod catalogue;
+mod family;
 mod guard;
 mod health;
+mod known;
 pub mod labels;
 mod query;
 mod register;
@@ -14,8 +17,9 @@ mod topology;
 mod twopc;
 
 use std::fmt;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
-use prometheus::{Histogram, IntCounter, IntGauge, Registry, TextEncoder};
+use prometheus::{Histogram, IntCounter, IntGauge};
 
 pub use guard::GaugeGuard;
 pub use health::{BufferSeries, HealthMetrics, HealthSeries};
@@ -24,11 +28,14 @@ pub use tablet::{BackendMetrics, TabletLabels, TabletSeries};
 pub use topology::TopologyMetrics;
 pub use twopc::TwoPcMetrics;
 
+use family::Published;
 use register::{Register, SECONDS};
 
 /// Every metric of one gate.
 pub struct Metrics {
-    registry: Registry,
+    families: Vec<Box<dyn Published>>,
+    last_size: AtomicUsize,
+    descriptions: Vec<catalogue::Description>,
     /// Client connections and logins.
     pub frontend: FrontendMetrics,
     /// Statements and transactions.
@@ -107,10 +114,9 @@ impl Metrics {
     /// Makes and registers every metric.
     ///
     /// # Errors
-    /// Two metrics of one name, or a malformed name: a fault of this program, found by its tests.
+    /// A malformed name: a fault of this program, found by its tests.
     pub fn new() -> prometheus::Result<Self> {
-        let registry = Registry::new();
-        let register = Register { registry: &registry };
+        let register = Register::default();
         let frontend = FrontendMetrics::new(&register)?;
         let query = QueryMetrics::new(&register)?;
         let backend = BackendMetrics::new(&register)?;
@@ -119,7 +125,34 @@ impl Metrics {
         let topology = TopologyMetrics::new(&register)?;
         let control = ControlMetrics::new(&register)?;
         let twopc = TwoPcMetrics::new(&register)?;
-        Ok(Self { registry, frontend, query, backend, health, sequence, topology, control, twopc })
+        let (families, descriptions) = register.finish();
+        let last_size = AtomicUsize::new(0);
+        Ok(Self {
+            families,
+            last_size,
+            descriptions,
+            frontend,
+            query,
+            backend,
+            health,
+            sequence,
+            topology,
+            control,
+            twopc,
+        })
+    }
+
+    /// Every metric, in the order of registration.
+    #[must_use]
+    pub fn descriptions(&self) -> &[catalogue::Description] {
+        &self.descriptions
+    }
+
+    /// Keeps the series of these servers; those of all others, which have left the topology or changed
+    /// their role, are dropped.
+    pub fn retain_tablets(&self, keep: impl Fn(TabletLabels<'_>) -> bool) {
+        self.backend.retain(&keep);
+        self.health.retain(&keep);
     }
 
     /// Sets the uptime, in seconds; called when someone reads.
@@ -128,46 +161,24 @@ impl Metrics {
     }
 
     /// Everything, in Prometheus's text format 0.0.4.
-    ///
-    /// # Errors
-    /// A metric that cannot be written as text: a fault of this program.
-    pub fn text(&self) -> prometheus::Result<String> {
-        let mut text = String::with_capacity(32 * 1024);
-        TextEncoder::new().encode_utf8(&self.registry.gather(), &mut text)?;
-        Ok(text)
+    #[must_use]
+    pub fn text(&self) -> String {
+        // About as much as the last time: a text of megabytes should not be copied while it grows.
+        let expected = self.last_size.load(Ordering::Relaxed);
+        let mut text = String::with_capacity(expected + expected / 8 + 4096);
+        for family in &self.families {
+            family.write(&mut text);
+        }
+        self.last_size.store(text.len(), Ordering::Relaxed);
+        text
     }
 
     /// Everything as one JSON object, for `/debug/vars`: counters and gauges as numbers, histograms
     /// as their count and sum; labelled ones as an object from the label values, joined by dots.
     #[must_use]
     pub fn json(&self) -> serde_json::Value {
-        let mut all = serde_json::Map::new();
-        for family in self.registry.gather() {
-            let mut labelled = serde_json::Map::new();
-            let mut plain = None;
-            for metric in family.get_metric() {
-                let value = match family.get_field_type() {
-                    prometheus::proto::MetricType::COUNTER => number(metric.get_counter().get_value()),
-                    prometheus::proto::MetricType::HISTOGRAM => {
-                        let histogram = metric.get_histogram();
-                        serde_json::json!({
-                            "Count": histogram.get_sample_count(),
-                            "Sum": histogram.get_sample_sum(),
-                        })
-                    }
-                    _ => number(metric.get_gauge().get_value()),
-                };
-                let labels: Vec<_> =
-                    metric.get_label().iter().map(prometheus::proto::LabelPair::value).collect();
-                if labels.is_empty() {
-                    plain = Some(value);
-                } else {
-                    labelled.insert(labels.join("."), value);
-                }
-            }
-            all.insert(family.name().to_owned(), plain.unwrap_or(serde_json::Value::Object(labelled)));
-        }
-        serde_json::Value::Object(all)
+        let all = self.families.iter().map(|family| (family.name().to_owned(), family.json()));
+        serde_json::Value::Object(all.collect())
     }
 }
 
@@ -177,22 +188,10 @@ impl fmt::Debug for Metrics {
     }
 }
 
-/// Whole numbers as JSON integers, as Go's expvar prints them.
-fn number(value: f64) -> serde_json::Value {
-    // 2^53: above it a double is no exact integer any more.
-    if value.fract() == 0.0 && value.abs() < 9_007_199_254_740_992.0 {
-        #[expect(clippy::cast_possible_truncation, reason = "an integer below 2^53, tested above")]
-        let whole = value as i64;
-        whole.into()
-    } else {
-        value.into()
-    }
-}
-
 // === impl FrontendMetrics ===
 
 impl FrontendMetrics {
-    fn new(register: &Register<'_>) -> prometheus::Result<Self> {
+    fn new(register: &Register) -> prometheus::Result<Self> {
         let timings =
             register.histograms("vtgate_mysql_server_timings", "MySQL server timings", &["operation"])?;
         Ok(Self {
@@ -219,7 +218,7 @@ impl FrontendMetrics {
 // === impl SequenceMetrics ===
 
 impl SequenceMetrics {
-    fn new(register: &Register<'_>) -> prometheus::Result<Self> {
+    fn new(register: &Register) -> prometheus::Result<Self> {
         Ok(Self {
             values: register.counter("shardgate_sequence_values_total", "Sequence values handed out")?,
             blocks: register.counter("shardgate_sequence_blocks_total", "Sequence blocks taken")?,
@@ -237,7 +236,7 @@ impl SequenceMetrics {
 // === impl ControlMetrics ===
 
 impl ControlMetrics {
-    fn new(register: &Register<'_>) -> prometheus::Result<Self> {
+    fn new(register: &Register) -> prometheus::Result<Self> {
         Ok(Self {
             schema_loads: register.counter(
                 "shardgate_schema_loads_total",
@@ -270,7 +269,7 @@ mod tests {
         metrics.query.transaction_ended(ShardSpread::Cross, TransactionEnd::Commit);
         metrics.query.commit_seconds(CommitMode::Multi).observe(0.1);
         metrics.query.warned(WarningKind::NonAtomicCommit);
-        let text = metrics.text().unwrap();
+        let text = metrics.text();
         for line in [
             r#"vtgate_api_bucket{db_type="primary",keyspace="service",operation="Execute",le="0.005"} 1"#,
             r#"vtgate_api_error_counts{code="1062",db_type="primary",keyspace="service",operation="Execute"} 1"#,
@@ -293,17 +292,36 @@ mod tests {
         let labels =
             TabletLabels { keyspace: "ks", shard: "-80", db_type: "primary", alias: "zone1-0000000100" };
         let pool = metrics.backend.tablet(labels);
-        pool.closed(CloseReason::Idle).inc();
+        pool.closed(CloseReason::Idle);
         // The same server again: the same series.
         metrics.backend.tablet(labels).opened.inc_by(2);
         pool.opened.inc();
-        let text = metrics.text().unwrap();
+        let text = metrics.text();
         for line in [
             r#"shardgate_pool_opened_total{db_type="primary",keyspace="ks",shard_name="-80",tablet_alias="zone1-0000000100"} 3"#,
             r#"shardgate_pool_closed_total{db_type="primary",keyspace="ks",reason="idle",shard_name="-80",tablet_alias="zone1-0000000100"} 1"#,
         ] {
             assert!(text.lines().any(|have| have == line), "no line {line} in:\n{text}");
         }
+    }
+
+    #[test]
+    fn the_series_of_a_server_go_with_it() {
+        let metrics = Metrics::new().unwrap();
+        let labels = |db_type, alias| TabletLabels { keyspace: "ks", shard: "-80", db_type, alias };
+        let (old, new) = (labels("primary", "zone1-0000000100"), labels("primary", "zone1-0000000101"));
+        metrics.backend.tablet(old).called(std::time::Duration::from_millis(1), false);
+        metrics.backend.tablet(labels("replica", "zone1-0000000101")).closed(CloseReason::Idle);
+        metrics.health.tablet(old).serving.set(0);
+        let _series = metrics.backend.tablet(new);
+        metrics.retain_tablets(|tablet| tablet == new);
+        let text = metrics.text();
+        assert!(!text.contains("zone1-0000000100") && !text.contains("replica"), "{text}");
+        let calls = r#"vtgate_vttablet_call_count{db_type="primary",keyspace="ks",operation="Execute",shard_name="-80"} 1"#;
+        assert!(text.contains(calls), "another server of the shard and type counts on: {text}");
+        metrics.retain_tablets(|_| false);
+        let text = metrics.text();
+        assert!(!text.contains("shard_name=\"-80\""), "{text}");
     }
 
     #[test]

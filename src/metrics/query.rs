@@ -4,33 +4,32 @@
 //! no label lookup, no allocation. A session resolves its [`ApiSeries`] again when its keyspace or
 //! tablet type changes; a cached plan keeps its [`ExecutionSeries`].
 
-use prometheus::{Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge};
+use prometheus::{Histogram, IntCounter, IntGauge};
 
+use super::family::{Counters, Histograms};
 use super::labels::{CommitMode, Operation, ShardSpread, TransactionEnd, WarningKind};
 use super::register::{Register, SHARDS};
 
 /// What is counted about clients' statements and transactions.
 #[derive(Debug)]
 pub struct QueryMetrics {
-    api: HistogramVec,
-    api_errors: IntCounterVec,
-    rows_returned: IntCounterVec,
-    rows_affected: IntCounterVec,
-    text_characters: IntCounterVec,
-    executions: IntCounterVec,
-    routes: IntCounterVec,
-    executions_by_table: IntCounterVec,
-    transactions: IntCounterVec,
+    api: Histograms,
+    api_errors: Counters,
+    rows_returned: Counters,
+    rows_affected: Counters,
+    text_characters: Counters,
+    executions: Counters,
+    routes: Counters,
+    executions_by_table: Counters,
+    transactions: Counters,
     commit_timings: [Histogram; 3],
-    warnings: IntCounterVec,
+    warnings: Counters,
     /// Statements refused or failed by whose fault it was (`client`, `unsupported`, `upstream`, …).
-    errors_by_kind: IntCounterVec,
+    errors_by_kind: Counters,
     /// Shards that one statement was sent to. Largest bucket: 256.
     pub shards_per_query: Histogram,
     /// Transactions whose commit ended in an unknown state.
     pub commit_unresolved: IntCounter,
-    /// Scatter queries that returned the rows of the shards that answered.
-    pub partial_success: IntCounter,
     /// Faults of the gate's own: a panic in a session, or an error of kind `bug`.
     pub bugs: IntCounter,
     /// Queries that were killed on their shard because the client went away or asked for it.
@@ -73,7 +72,7 @@ pub struct ApiSeries {
     pub rows_affected: IntCounter,
     /// Bytes of statement text received.
     pub text_characters: IntCounter,
-    errors: IntCounterVec,
+    errors: Counters,
     operation: &'static str,
     keyspace: Box<str>,
     db_type: &'static str,
@@ -91,7 +90,7 @@ pub struct ExecutionSeries {
 // === impl QueryMetrics ===
 
 impl QueryMetrics {
-    pub(super) fn new(register: &Register<'_>) -> prometheus::Result<Self> {
+    pub(super) fn new(register: &Register) -> prometheus::Result<Self> {
         const API: [&str; 3] = ["operation", "keyspace", "db_type"];
         const PLAN: [&str; 3] = ["query", "plan", "tablet"];
         let commit = register.histograms("vtgate_commit_mode_timings", "Commit times by mode", &["mode"])?;
@@ -135,10 +134,6 @@ impl QueryMetrics {
             )?,
             commit_unresolved: register
                 .counter("vtgate_commit_unresolved", "Transactions whose commit ended in an unknown state")?,
-            partial_success: register.counter(
-                "vtgate_partial_success_scatter_queries",
-                "Scatter queries that returned the rows of some shards only",
-            )?,
             bugs: register.counter("shardgate_bugs_total", "Faults of the gate's own")?,
             killed: register.counter("shardgate_killed_queries_total", "Queries killed on their shard")?,
             gathers: register.counter(
@@ -227,7 +222,7 @@ impl ApiSeries {
 // === impl PlanCacheMetrics ===
 
 impl PlanCacheMetrics {
-    fn new(register: &Register<'_>) -> prometheus::Result<Self> {
+    fn new(register: &Register) -> prometheus::Result<Self> {
         Ok(Self {
             length: register.gauge("vtgate_query_plan_cache_length", "Plans in the plan cache")?,
             size: register.gauge("vtgate_query_plan_cache_size", "Bytes in the plan cache")?,

@@ -1,12 +1,18 @@
-//! How does a metric get its name and into the registry?
+//! How does a metric get its name, and where is it kept for those who read?
 //!
-//! Registering can only fail for a name that is taken or malformed, which is a fault of this
-//! program and not of its input; so the faults are collected and the start fails with all of them.
+//! Registering can only fail for a name that is malformed, which is a fault of this program and not of
+//! its input; so the start fails with it. What is registered is also described, for the table of all
+//! metrics.
 
-use prometheus::core::Collector;
+use std::cell::RefCell;
+
 use prometheus::{
-    Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+    CounterVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec,
+    Opts,
 };
+
+use super::catalogue::Description;
+use super::family::{Counters, Family, Gauges, Histograms, Number, Published, Sums};
 
 /// Vitess's buckets for timings (the defaults of its Prometheus backend), in seconds; the largest
 /// bucket is 10 s.
@@ -16,47 +22,101 @@ pub(super) const SECONDS: [f64; 10] = [0.0005, 0.001, 0.005, 0.01, 0.05, 0.1, 0.
 pub(super) const SHARDS: [f64; 9] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0];
 
 /// Makes metrics and registers them.
-pub(super) struct Register<'a> {
-    pub(super) registry: &'a Registry,
+#[derive(Default)]
+pub(super) struct Register {
+    published: RefCell<Vec<Box<dyn Published>>>,
+    described: RefCell<Vec<Description>>,
 }
 
-impl Register<'_> {
+impl Register {
     pub(super) fn counter(&self, name: &str, help: &str) -> prometheus::Result<IntCounter> {
-        self.keep(IntCounter::new(name, help)?)
+        Ok(self.counters(name, help, &[])?.with_label_values(&[]))
     }
 
-    pub(super) fn counters(
-        &self,
-        name: &str,
-        help: &str,
-        labels: &[&str],
-    ) -> prometheus::Result<IntCounterVec> {
-        self.keep(IntCounterVec::new(Opts::new(name, help), labels)?)
+    pub(super) fn counters(&self, name: &str, help: &str, labels: &[&str]) -> prometheus::Result<Counters> {
+        let all = IntCounterVec::new(Opts::new(name, help), labels)?;
+        let gone = all.clone();
+        Ok(self.keep(Family::new(
+            name,
+            help,
+            labels,
+            move |values| all.with_label_values(values),
+            // Fails only for what is not there; so below.
+            move |values| gone.remove_label_values(values).unwrap_or_default(),
+        )))
+    }
+
+    /// Counters of what comes in fractions, such as seconds.
+    pub(super) fn sums(&self, name: &str, help: &str, labels: &[&str]) -> prometheus::Result<Sums> {
+        let all = CounterVec::new(Opts::new(name, help), labels)?;
+        let gone = all.clone();
+        Ok(self.keep(Family::new(
+            name,
+            help,
+            labels,
+            move |values| all.with_label_values(values),
+            move |values| gone.remove_label_values(values).unwrap_or_default(),
+        )))
     }
 
     pub(super) fn gauge(&self, name: &str, help: &str) -> prometheus::Result<IntGauge> {
-        self.keep(IntGauge::new(name, help)?)
+        Ok(self.gauges(name, help, &[])?.with_label_values(&[]))
     }
 
-    pub(super) fn gauges(&self, name: &str, help: &str, labels: &[&str]) -> prometheus::Result<IntGaugeVec> {
-        self.keep(IntGaugeVec::new(Opts::new(name, help), labels)?)
+    pub(super) fn gauges(&self, name: &str, help: &str, labels: &[&str]) -> prometheus::Result<Gauges> {
+        let all = IntGaugeVec::new(Opts::new(name, help), labels)?;
+        let gone = all.clone();
+        Ok(self.keep(Family::new(
+            name,
+            help,
+            labels,
+            move |values| all.with_label_values(values),
+            move |values| gone.remove_label_values(values).unwrap_or_default(),
+        )))
     }
 
     pub(super) fn histogram(&self, name: &str, help: &str, buckets: &[f64]) -> prometheus::Result<Histogram> {
-        self.keep(Histogram::with_opts(HistogramOpts::new(name, help).buckets(buckets.to_vec()))?)
+        Ok(self.distribution(name, help, &[], buckets)?.with_label_values(&[]))
     }
 
+    /// Times, in Vitess's buckets.
     pub(super) fn histograms(
         &self,
         name: &str,
         help: &str,
         labels: &[&str],
-    ) -> prometheus::Result<HistogramVec> {
-        self.keep(HistogramVec::new(HistogramOpts::new(name, help).buckets(SECONDS.to_vec()), labels)?)
+    ) -> prometheus::Result<Histograms> {
+        self.distribution(name, help, labels, &SECONDS)
     }
 
-    fn keep<C: Collector + Clone + 'static>(&self, metric: C) -> prometheus::Result<C> {
-        self.registry.register(Box::new(metric.clone()))?;
-        Ok(metric)
+    fn distribution(
+        &self,
+        name: &str,
+        help: &str,
+        labels: &[&str],
+        buckets: &[f64],
+    ) -> prometheus::Result<Histograms> {
+        let all = HistogramVec::new(HistogramOpts::new(name, help).buckets(buckets.to_vec()), labels)?;
+        let gone = all.clone();
+        Ok(self.keep(Family::new(
+            name,
+            help,
+            labels,
+            move |values| all.with_label_values(values),
+            move |values| gone.remove_label_values(values).unwrap_or_default(),
+        )))
+    }
+
+    /// Everything that was registered, by name; and the descriptions.
+    pub(super) fn finish(self) -> (Vec<Box<dyn Published>>, Vec<Description>) {
+        let mut published = self.published.into_inner();
+        published.sort_by(|a, b| a.name().cmp(b.name()));
+        (published, self.described.into_inner())
+    }
+
+    fn keep<M: Number + 'static>(&self, family: Family<M>) -> Family<M> {
+        self.described.borrow_mut().push(family.description());
+        self.published.borrow_mut().push(Box::new(family.clone()));
+        family
     }
 }

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use prometheus::{HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec};
+use prometheus::{IntCounter, IntGauge};
 
+use super::family::{Counters, Gauges, Histograms};
 use super::register::Register;
 
 /// Topology and VSchema. The root is `global` or the name of a cell.
@@ -24,17 +25,17 @@ pub struct TopologyMetrics {
     pub keyspaces: IntGauge,
     /// Shards served.
     pub shards: IntGauge,
-    operations: HistogramVec,
-    errors: IntCounterVec,
-    watch_errors: IntCounterVec,
-    connected: IntGaugeVec,
-    age: IntGaugeVec,
+    operations: Histograms,
+    errors: Counters,
+    watch_errors: Counters,
+    connected: Gauges,
+    age: Gauges,
 }
 
 // === impl TopologyMetrics ===
 
 impl TopologyMetrics {
-    pub(super) fn new(register: &Register<'_>) -> prometheus::Result<Self> {
+    pub(super) fn new(register: &Register) -> prometheus::Result<Self> {
         let vschema = register.counters("vtgate_vtgatevschema_counts", "VSchema changes", &["changes"])?;
         Ok(Self {
             loads: register.counter("shardgate_topology_loads_total", "Topologies put in use")?,
@@ -101,7 +102,7 @@ impl TopologyMetrics {
     /// Drops the gauges of a cell that is not watched any more.
     pub fn forget(&self, cell: &str) {
         // Fails for a cell that never had any.
-        self.connected.remove_label_values(&[cell]).ok();
-        self.age.remove_label_values(&[cell]).ok();
+        self.connected.remove_label_values(&[cell]);
+        self.age.remove_label_values(&[cell]);
     }
 }

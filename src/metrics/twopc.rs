@@ -38,7 +38,7 @@ pub struct TwoPcMetrics {
 // === impl TwoPcMetrics ===
 
 impl TwoPcMetrics {
-    pub(super) fn new(register: &Register<'_>) -> prometheus::Result<Self> {
+    pub(super) fn new(register: &Register) -> prometheus::Result<Self> {
         let outcomes = register.counters(
             "shardgate_twopc_transactions_total",
             "Distributed transactions by what their COMMIT came to",

@@ -126,12 +126,8 @@ async fn landing(State(admin): State<Arc<Admin>>) -> Html<String> {
 
 async fn metrics(State(admin): State<Arc<Admin>>) -> Response {
     admin.refresh();
-    match admin.metrics.text() {
-        Ok(text) => {
-            ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response()
-        }
-        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
-    }
+    let kind = "text/plain; version=0.0.4; charset=utf-8";
+    ([(header::CONTENT_TYPE, kind)], admin.metrics.text()).into_response()
 }
 
 async fn vars(State(admin): State<Arc<Admin>>) -> Json<serde_json::Value> {

@@ -1,5 +1,6 @@
 //! How is a gate put together, and what does it do until it stops?
 
+use std::collections::HashSet;
 use std::panic::AssertUnwindSafe;
 use std::path::Path;
 use std::sync::Arc;
@@ -24,13 +25,14 @@ use crate::error::SqlError;
 use crate::executor::{MemoryLimits, Scratch, Sequences};
 use crate::frontend::{self, ClientStream, Closed};
 use crate::health::Health;
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, TabletLabels};
 use crate::schema::Tracker;
 use crate::session::plan_cache::PlanCache;
 use crate::session::query_log::QueryLog;
 use crate::session::registry::{Kill, Registry};
 use crate::session::{self, Limits, Shared, VSchemaDdl, Worlds};
 use crate::sql::LexOptions;
+use crate::topology::Snapshot;
 use crate::topology::directory::Directory;
 use crate::topology::watch::Topology;
 use crate::twopc::{Resolver, TwoPc};
@@ -230,6 +232,7 @@ impl Gate {
             topology: Box::new(move || described.to_json()),
             refresh: Box::new(move || {
                 count_plans(&counted);
+                count_primaries(&counted);
                 aged.count_age();
             }),
         }
@@ -286,7 +289,34 @@ fn count_plans(shared: &Shared) {
     metrics.size.set(gauge(numbers.size));
     metrics.capacity.set(gauge(numbers.capacity));
     metrics.hits.inc_by(numbers.hits.saturating_sub(metrics.hits.get()));
+    metrics.evictions.inc_by(numbers.evictions.saturating_sub(metrics.evictions.get()));
     metrics.misses.inc_by(numbers.misses.saturating_sub(metrics.misses.get()));
+}
+
+/// Which shards have a primary that takes statements.
+fn count_primaries(shared: &Shared) {
+    let world = shared.world.load();
+    let shards = world.topology.keyspaces.values().flat_map(|keyspace| &keyspace.shards);
+    let serving: Vec<_> = shards
+        .map(|shard| {
+            let serves = shard.primary().is_some_and(|primary| shared.health.is_serving(primary));
+            (&*shard.keyspace, &*shard.name, serves)
+        })
+        .collect();
+    shared.metrics.health.set_primaries(&serving);
+}
+
+/// Drops the series of servers that have left the topology or have another role there.
+fn forget_tablets(metrics: &Metrics, topology: &Snapshot) {
+    let shards = topology.keyspaces.values().flat_map(|keyspace| &keyspace.shards);
+    let there: HashSet<_> = shards
+        .flat_map(|shard| &shard.tablets)
+        .map(|tablet| (&*tablet.keyspace, &*tablet.shard, tablet.kind.as_str(), tablet.alias.to_string()))
+        .collect();
+    metrics.retain_tablets(|labels| {
+        let TabletLabels { keyspace, shard, db_type, alias } = labels;
+        there.contains(&(keyspace, shard, db_type, alias.to_owned()))
+    });
 }
 
 fn limits(config: &Config, persona: &Persona) -> Limits {
@@ -325,6 +355,7 @@ async fn follow(topology: Arc<Topology>, shared: Arc<Shared>, stop: Cancellation
         // Behind the world: whoever is woken by a new primary finds it there.
         shared.health.update(&current.snapshot);
         shared.pools.retain(&current.snapshot);
+        forget_tablets(&shared.metrics, &current.snapshot);
         shared.twopc.set_topology(&current.snapshot);
     }
 }

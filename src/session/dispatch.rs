@@ -17,6 +17,9 @@ impl Session {
     /// Takes commands until the client, a KILL or the gate ends the conversation.
     pub(super) async fn conversation(&mut self) -> Result<(), Closed> {
         let result = self.commands().await;
+        if matches!(result, Err(Closed::Idle)) {
+            self.shared.metrics.frontend.idle_closed.inc();
+        }
         self.shared.metrics.frontend.bytes_out.inc_by(self.client.take_delivered());
         // What is still open on shards is rolled back now, not when the session's memory goes.
         if self.transactions.is_open() {

@@ -165,7 +165,9 @@ pub async fn serve(stream: ClientStream, shared: Arc<Shared>) -> Result<(), Clos
 async fn open(stream: ClientStream, shared: Arc<Shared>) -> Result<(Session, GaugeGuard), Closed> {
     let registration = shared.registry.register(stream.peer().to_string());
     let started = Instant::now();
+    let unauthenticated = GaugeGuard::new(&shared.metrics.frontend.unauthenticated);
     let (client, login) = Box::pin(frontend::login(stream, registration.entry().id, &shared.login)).await?;
+    drop(unauthenticated);
     shared.metrics.frontend.connect_seconds.observe(started.elapsed().as_secs_f64());
     let open = GaugeGuard::new(&shared.metrics.frontend.connections);
     let mut session = Session::new(shared, client, registration, &login);

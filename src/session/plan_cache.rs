@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use prometheus::IntCounter;
 use quick_cache::sync::Cache;
-use quick_cache::{Equivalent, Weighter};
+use quick_cache::{DefaultHashBuilder, Equivalent, Lifecycle, Weighter};
 
 use super::target::Target;
 use crate::key::TabletType;
@@ -47,7 +47,8 @@ pub struct Planned {
 /// The plans of all sessions. Bounded by the bytes of its keys and an estimate of its plans.
 #[derive(Debug)]
 pub struct PlanCache {
-    cache: Cache<Key, Arc<Planned>, ByWeight>,
+    cache: Cache<Key, Arc<Planned>, ByWeight, DefaultHashBuilder, Evictions>,
+    evictions: Arc<AtomicU64>,
     hits: AtomicU64,
     misses: AtomicU64,
     capacity: u64,
@@ -60,6 +61,8 @@ pub struct Statistics {
     pub hits: u64,
     /// Lookups that found none.
     pub misses: u64,
+    /// Plans pushed out by others.
+    pub evictions: u64,
     /// Plans in the cache.
     pub length: u64,
     /// Their estimated bytes.
@@ -82,6 +85,10 @@ struct KeyRef<'a> {
 
 #[derive(Debug, Clone)]
 struct ByWeight;
+
+/// Counts what is pushed out.
+#[derive(Debug, Clone)]
+struct Evictions(Arc<AtomicU64>);
 
 /// What a plan is assumed to weigh beyond its key: the node, its templates and its names.
 const PLAN_WEIGHT: u64 = 1024;
@@ -126,8 +133,12 @@ impl PlanCache {
     /// A cache of at most `capacity` bytes.
     pub fn new(capacity: u64) -> Self {
         let estimated = usize::try_from(capacity / (PLAN_WEIGHT * 2)).unwrap_or(usize::MAX);
+        let evictions = Arc::new(AtomicU64::new(0));
+        let hasher = DefaultHashBuilder::default();
+        let counts = Evictions(Arc::clone(&evictions));
         Self {
-            cache: Cache::with_weighter(estimated, capacity, ByWeight),
+            cache: Cache::with(estimated, capacity, ByWeight, hasher, counts),
+            evictions,
             hits: AtomicU64::new(0),
             misses: AtomicU64::new(0),
             capacity,
@@ -152,6 +163,7 @@ impl PlanCache {
         Statistics {
             hits: self.hits.load(Ordering::Relaxed),
             misses: self.misses.load(Ordering::Relaxed),
+            evictions: self.evictions.load(Ordering::Relaxed),
             length: self.cache.len() as u64,
             size: self.cache.weight(),
             capacity: self.capacity,
@@ -177,6 +189,14 @@ impl Hash for KeyRef<'_> {
 impl Equivalent<Key> for KeyRef<'_> {
     fn equivalent(&self, key: &Key) -> bool {
         *self.skeleton == *key.skeleton && *self.scope == key.scope
+    }
+}
+
+impl Lifecycle<Key, Arc<Planned>> for Evictions {
+    type RequestState = ();
+
+    fn on_evict(&self, (): &mut (), _: Key, _: Arc<Planned>) {
+        self.0.fetch_add(1, Ordering::Relaxed);
     }
 }
 
@@ -226,6 +246,8 @@ mod tests {
         for n in 0..10_000 {
             cache.insert(format!("do {n}").as_bytes(), &scope(1), plan());
         }
-        assert!(cache.statistics().size <= 64 * 1024);
+        let statistics = cache.statistics();
+        assert!(statistics.size <= 64 * 1024);
+        assert_eq!(statistics.length + statistics.evictions, 10_000);
     }
 }

@@ -217,7 +217,10 @@ impl Session {
         };
         self.registration.entry().end();
         let elapsed = started.elapsed();
-        self.series.of(request.format).seconds.observe(elapsed.as_secs_f64());
+        let series = self.series.of(request.format);
+        series.seconds.observe(elapsed.as_secs_f64());
+        series.text_characters.inc_by(request.text.len() as u64);
+        self.shared.metrics.frontend.query_seconds.observe(elapsed.as_secs_f64());
         self.log(plan, request, elapsed, answered.as_ref().err());
         match answered {
             Ok(()) => Ok(true),

@@ -78,6 +78,23 @@ fn metrics(bed: &Bed) -> Verdict {
     );
     assert!(grew(&["shardgate_client_sent_bytes_total"]) > 1000.0, "bytes to clients");
     assert!(grew(&["shardgate_backend_received_bytes_total"]) > 1000.0, "bytes from servers");
+    for (name, at_least) in [
+        ("vtgate_vttablet_call_count", 54.0),
+        ("vttablet_mysql_count", 54.0),
+        ("vttablet_conn_pool_get", 54.0),
+        ("vtgate_mysql_server_timings_count{operation=\"Query\"}", 51.0),
+        ("vtgate_query_text_characters_processed", 51.0 * 20.0),
+    ] {
+        assert!(grew(&[name]) >= at_least, "{name} grew by {}", grew(&[name]));
+    }
+    // Everything about a server says which one it is.
+    for name in after.keys().filter(|name| {
+        ["vttablet_conn_pool_", "vttablet_mysql", "shardgate_pool_", "shardgate_tablet_", "shardgate_probe_"]
+            .iter()
+            .any(|prefix| name.starts_with(prefix))
+    }) {
+        assert!(name.contains("tablet_alias=\"zone1-"), "{name}");
+    }
     assert!(sum(&after, &["vtgate_mysql_server_conn_count"]) >= 1.0, "connections");
     assert!(sum(&after, &["shardgate_pool_opened_total"]) >= 4.0, "pools");
     Ok(())
