@@ -23,12 +23,15 @@ pub(super) type Sums = Family<Counter>;
 pub(super) type Gauges = Family<IntGauge>;
 pub(super) type Histograms = Family<Histogram>;
 
+/// Does something with the values of the labels.
+type OfValues<T> = Box<dyn Fn(&[&str]) -> T + Send + Sync>;
+
 struct Inner<M> {
     name: String,
     help: String,
     labels: Vec<String>,
-    make: Box<dyn Fn(&[&str]) -> M + Send + Sync>,
-    forget: Box<dyn Fn(&[&str]) + Send + Sync>,
+    make: OfValues<M>,
+    forget: OfValues<()>,
     /// By the values of the labels, joined.
     series: RwLock<BTreeMap<String, Series<M>>>,
 }
@@ -52,7 +55,8 @@ pub(super) trait Number: Clone + Send + Sync {
 /// A metric, whatever it counts with.
 pub(super) trait Published: Send + Sync {
     fn name(&self) -> &str;
-    /// Appends everything in Prometheus's text format 0.0.4; nothing where there are no series.
+    /// Appends everything in Prometheus's text format 0.0.4; name and type also where there is no series
+    /// yet, so that a reader sees what there can be.
     fn write(&self, out: &mut String);
     fn json(&self) -> serde_json::Value;
 }
@@ -122,9 +126,6 @@ impl<M: Number> Published for Family<M> {
 
     fn write(&self, out: &mut String) {
         let series = self.0.series.read().unwrap_or_else(PoisonError::into_inner);
-        if series.is_empty() {
-            return;
-        }
         let Inner { name, help, .. } = &*self.0;
         // Writing to a String cannot fail.
         let _ = writeln!(out, "# HELP {name} {help}\n# TYPE {name} {}", M::KIND);
