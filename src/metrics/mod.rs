@@ -316,7 +316,7 @@ mod tests {
         let _series = metrics.backend.tablet(new);
         metrics.retain_tablets(|tablet| tablet == new);
         let text = metrics.text();
-        assert!(!text.contains("zone1-0000000100") && !text.contains("replica"), "{text}");
+        assert!(!text.contains("zone1-0000000100") && !text.contains("\"replica\""), "{text}");
         let calls = r#"vtgate_vttablet_call_count{db_type="primary",keyspace="ks",operation="Execute",shard_name="-80"} 1"#;
         assert!(text.contains(calls), "another server of the shard and type counts on: {text}");
         metrics.retain_tablets(|_| false);

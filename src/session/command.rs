@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use super::query::{Parameters, Request, Series};
+use super::query::{Parameters, Request};
+use super::record::Series;
 use super::registry::Kill;
 use super::state::Warning;
 use super::target::Target;

@@ -27,6 +27,7 @@ pub mod plan_cache;
 mod prepared;
 mod query;
 pub mod query_log;
+mod record;
 pub mod registry;
 mod reply;
 mod schema_rows;
@@ -142,7 +143,7 @@ struct Session {
     no_auto_value_on_zero: bool,
     multi_statements: bool,
     found_rows: bool,
-    series: query::Series,
+    series: record::Series,
     /// Where the running statement counts its shard queries.
     routes: Option<prometheus::IntCounter>,
     /// The running EXECUTE asked for a cursor.
@@ -217,7 +218,7 @@ impl Session {
             view.user.clone_from(&login.user);
             view.command = "Sleep";
         });
-        let series = query::Series::new(&shared.metrics, &state.target);
+        let series = record::Series::new(&shared.metrics, &state.target);
         Self {
             transactions: transactions(&shared),
             own_writes: OwnWrites::default(),

@@ -4,7 +4,6 @@
 //! cache without allocating, and handed to the executor.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use arc_swap::Guard;
 use bytes::Bytes;
@@ -13,7 +12,6 @@ use tokio::time::Instant;
 use super::cursor;
 use super::interrupt::{Interruption, interruptible_behind};
 use super::plan_cache::Planned;
-use super::query_log;
 use super::reply::{self, Answered};
 use super::state::Warning;
 use super::target::Target;
@@ -21,8 +19,6 @@ use super::{Session, Shared, World};
 use crate::error::{Result, SqlError};
 use crate::executor::{self, ExecContext, MemoryBudget, Protocol, RowFormat};
 use crate::frontend::Closed;
-use crate::metrics::labels::Operation;
-use crate::metrics::{ApiSeries, Metrics};
 use crate::planner::{self, Node, Plan, PlanContext, StatementKind};
 use crate::protocol::response::OkPacket;
 use crate::protocol::statement::Execute;
@@ -54,33 +50,6 @@ enum Attempt {
     Answered(Result<Answered>),
     /// The client has nothing yet.
     NotBegun(SqlError),
-}
-
-/// The metrics of a session, resolved for its target.
-#[derive(Debug)]
-pub(super) struct Series {
-    text: ApiSeries,
-    prepared: ApiSeries,
-}
-
-// === impl Series ===
-
-impl Series {
-    pub(super) fn new(metrics: &Metrics, target: &Target) -> Self {
-        let keyspace = target.keyspace.as_deref().unwrap_or_default();
-        let kind = target.tablet_type.as_str();
-        Self {
-            text: metrics.query.api(Operation::Execute, keyspace, kind),
-            prepared: metrics.query.api(Operation::ExecutePrepared, keyspace, kind),
-        }
-    }
-
-    fn of(&self, format: RowFormat) -> &ApiSeries {
-        match format {
-            RowFormat::Text => &self.text,
-            RowFormat::Binary => &self.prepared,
-        }
-    }
 }
 
 // === impl Session ===
@@ -216,12 +185,7 @@ impl Session {
             _ => self.run_on_shards(plan, request, parameters, world).await?,
         };
         self.registration.entry().end();
-        let elapsed = started.elapsed();
-        let series = self.series.of(request.format);
-        series.seconds.observe(elapsed.as_secs_f64());
-        series.text_characters.inc_by(request.text.len() as u64);
-        self.shared.metrics.frontend.query_seconds.observe(elapsed.as_secs_f64());
-        self.log(plan, request, elapsed, answered.as_ref().err());
+        self.record(planned, request, started.elapsed(), answered.as_ref().err());
         match answered {
             Ok(()) => Ok(true),
             Err(error) => {
@@ -233,33 +197,6 @@ impl Session {
                 Ok(false)
             }
         }
-    }
-
-    /// Writes the statement to the query log.
-    fn log(&self, plan: &Plan, request: &Request, total: Duration, error: Option<&SqlError>) {
-        let Some(log) = &self.shared.query_log else { return };
-        let rows = if self.state.row_count < 0 {
-            self.state.found_rows
-        } else {
-            self.state.row_count.unsigned_abs()
-        };
-        log.note(&query_log::Entry {
-            method: match request.format {
-                RowFormat::Text => Operation::Execute.as_str(),
-                RowFormat::Binary => Operation::ExecutePrepared.as_str(),
-            },
-            peer: &self.registration.entry().peer,
-            user: &self.user,
-            total,
-            kind: plan.kind.label(),
-            text: &request.text,
-            options: self.scope.options,
-            rows,
-            error,
-            tablet_type: self.scope.target.tablet_type.as_str(),
-            keyspace: self.scope.target.keyspace.as_deref().unwrap_or_default(),
-            tables: &plan.tables,
-        });
     }
 
     async fn run_on_shards(

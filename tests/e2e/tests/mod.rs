@@ -13,6 +13,7 @@ mod hostile;
 mod http;
 mod java;
 mod limits;
+mod monitor;
 mod packets;
 mod prepared;
 mod proxy;
@@ -40,6 +41,7 @@ pub fn all() -> Vec<Test> {
         readme::TESTS,
         replicas::TESTS,
         failover::TESTS,
+        monitor::TESTS,
         types::TESTS,
         prepared::TESTS,
         schema::TESTS,

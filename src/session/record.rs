@@ -1,0 +1,83 @@
+//! What is counted and written down of a statement that was answered?
+//!
+//! Hot path: handles that were resolved before; no lookup, no allocation, no lock.
+
+use std::time::Duration;
+
+use super::Session;
+use super::plan_cache::Planned;
+use super::query::Request;
+use super::query_log;
+use super::target::Target;
+use crate::error::SqlError;
+use crate::executor::RowFormat;
+use crate::metrics::labels::Operation;
+use crate::metrics::{ApiSeries, Metrics};
+
+/// The metrics of a session, resolved for its target.
+#[derive(Debug)]
+pub(super) struct Series {
+    text: ApiSeries,
+    prepared: ApiSeries,
+}
+
+// === impl Series ===
+
+impl Series {
+    pub(super) fn new(metrics: &Metrics, target: &Target) -> Self {
+        let keyspace = target.keyspace.as_deref().unwrap_or_default();
+        let kind = target.tablet_type.as_str();
+        Self {
+            text: metrics.query.api(Operation::Execute, keyspace, kind),
+            prepared: metrics.query.api(Operation::ExecutePrepared, keyspace, kind),
+        }
+    }
+
+    pub(super) fn of(&self, format: RowFormat) -> &ApiSeries {
+        match format {
+            RowFormat::Text => &self.text,
+            RowFormat::Binary => &self.prepared,
+        }
+    }
+}
+
+// === impl Session ===
+
+impl Session {
+    /// Counts a statement, and writes it to the query log.
+    pub(super) fn record(
+        &self,
+        plan: &Planned,
+        request: &Request,
+        total: Duration,
+        error: Option<&SqlError>,
+    ) {
+        let series = self.series.of(request.format);
+        series.seconds.observe(total.as_secs_f64());
+        series.text_characters.inc_by(request.text.len() as u64);
+        self.shared.metrics.frontend.query_seconds.observe(total.as_secs_f64());
+        let rows = match (error, self.state.row_count) {
+            (Some(_), _) => 0,
+            (None, ..0) => self.state.found_rows,
+            (None, changed) => changed.unsigned_abs(),
+        };
+        let Some(log) = &self.shared.query_log else { return };
+        log.note(&query_log::Entry {
+            method: match request.format {
+                RowFormat::Text => Operation::Execute.as_str(),
+                RowFormat::Binary => Operation::ExecutePrepared.as_str(),
+            },
+            peer: &self.registration.entry().peer,
+            user: &self.user,
+            total,
+            kind: plan.kind.label(),
+            text: &request.text,
+            options: self.scope.options,
+            rows,
+            error,
+            tablet_type: self.scope.target.tablet_type.as_str(),
+            keyspace: self.scope.target.keyspace.as_deref().unwrap_or_default(),
+            tables: &plan.tables,
+        });
+    }
+}
