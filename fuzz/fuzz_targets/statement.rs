@@ -7,7 +7,7 @@ use std::sync::LazyLock;
 use libfuzzer_sys::fuzz_target;
 use shardgate::key::TabletType;
 use shardgate::planner::{PlanContext, describe, plan, prepare_plan};
-use shardgate::sql::{LexOptions, Normalizer, split};
+use shardgate::sql::{ClientCharset, LexOptions, Normalizer, split};
 use shardgate::vschema::VSchema;
 
 static VSCHEMA: LazyLock<VSchema> = LazyLock::new(|| {
@@ -19,6 +19,7 @@ fuzz_target!(|data: &[u8]| {
     let options = LexOptions {
         ansi_quotes: mode & 1 != 0,
         no_backslash_escapes: mode & 2 != 0,
+        charset: if mode & 32 == 0 { ClientCharset::Utf8 } else { ClientCharset::Gb18030 },
         pipes_as_concat: mode & 4 != 0,
         mariadb: mode & 8 != 0,
         ..LexOptions::default()

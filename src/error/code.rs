@@ -925,6 +925,36 @@ impl SqlError {
         )
     }
 
+    /// A variable, or a value of one, that no session of the gate may set; and why.
+    #[must_use]
+    pub fn variable_refused(name: &str, why: &str) -> Self {
+        Self::unsupported(&format!("SET {name}: {why}"))
+    }
+
+    /// MySQL's answer to a value of another type.
+    #[must_use]
+    pub fn wrong_type_for_variable(name: &str) -> Self {
+        Self::catalogued(
+            None,
+            1232,
+            *b"42000",
+            Kind::Client,
+            format!("Incorrect argument type to variable '{name}'"),
+        )
+    }
+
+    /// MySQL's answer to `SET last_insert_id = DEFAULT`.
+    #[must_use]
+    pub fn no_default(name: &str) -> Self {
+        Self::catalogued(
+            None,
+            1230,
+            *b"42000",
+            Kind::Client,
+            format!("Variable '{name}' doesn't have a default value"),
+        )
+    }
+
     /// A construct that the gate does not answer exactly, and so refuses.
     #[must_use]
     pub fn unsupported(what: &str) -> Self {

@@ -193,7 +193,7 @@ impl<'a> ExecContext<'a> {
     ) -> Result<Vec<Value>> {
         let operands = rows.get(row as usize).ok_or_else(|| SqlError::bug("an INSERT row without values"))?;
         let stored = |((operand, domain), column): ((&Operand, &Domain), &Arc<str>)| {
-            let value = self.bindings.value(operand)?;
+            let value = self.routing_value(operand)?;
             domain.stored(value).map_err(|reason| match reason {
                 NotStored::OutOfRange => SqlError::out_of_range(column, row as usize + 1),
                 NotStored::TooLong => SqlError::too_long(column, row as usize + 1),

@@ -80,6 +80,11 @@ impl ExecContext<'_> {
         }
     }
 
+    /// An operand as vindexes read it: text is UTF-8.
+    pub(super) fn routing_value(&self, operand: &Operand) -> Result<Value> {
+        self.bindings.writing.charset.to_utf8(self.bindings.value(operand)?)
+    }
+
     /// The routings that always mean one shard.
     fn single_shard<'k>(&self, keyspace: &'k Keyspace, routing: &Routing) -> Result<Option<&'k Arc<Shard>>> {
         match routing {
@@ -87,7 +92,7 @@ impl ExecContext<'_> {
             Routing::AnyShard => self.any_shard(keyspace).map(Some),
             Routing::EqualUnique(condition) => {
                 match map(&condition.vindex, &condition.values, &condition.domains, |operand| {
-                    self.bindings.value(operand)
+                    self.routing_value(operand)
                 })? {
                     Destination::Id(id) => owner(keyspace, &id).map(Some),
                     Destination::Any => self.any_shard(keyspace).map(Some),
@@ -120,7 +125,7 @@ impl ExecContext<'_> {
     }
 
     fn choose(&self, keyspace: &Keyspace, routing: &Routing, chosen: &mut ByShard) -> Result<()> {
-        let value = |operand: &Operand| self.bindings.value(operand);
+        let value = |operand: &Operand| self.routing_value(operand);
         match routing {
             Routing::Unsharded | Routing::AnyShard | Routing::None => Ok(()),
             Routing::EqualUnique(condition) | Routing::SubShard(condition) => {

@@ -96,7 +96,7 @@ impl<'a> Planner<'a> {
         let reads_session = node_reads_session(&node);
         let params = u16::try_from(self.statement.params.len()).unwrap_or(u16::MAX);
         let uses_tables = !tables.is_empty();
-        Plan { kind, node, tables, uses_tables, params, reads_session }
+        Plan { kind, node, tables, uses_tables, params, reads_session, counts_rows: false }
     }
 
     /// A plan for a statement that passes without a look at its tables. Only a query without FROM (or
@@ -130,7 +130,7 @@ impl<'a> Planner<'a> {
             return Some(Operand::Literal(index));
         }
         let kind = literal_kind(token.kind)?;
-        let escapes = statement.options.no_backslash_escapes;
+        let escapes = statement.options.writing();
         literal::read(kind, token.text(statement.text), escapes).ok().map(Operand::Constant)
     }
 

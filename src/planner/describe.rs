@@ -212,7 +212,7 @@ pub(super) fn operand(operand: &Operand, statement: &Statement<'_>) -> String {
         Operand::Negated(inner) => format!("-{}", self::operand(inner, statement)),
         Operand::Constant(value) => {
             let mut out = Vec::new();
-            literal::write(value, statement.options.no_backslash_escapes, &mut out);
+            literal::write(value, statement.options.writing(), &mut out);
             String::from_utf8_lossy(&out).into_owned()
         }
         Operand::Generated(index) => format!(":__seq{index}"),

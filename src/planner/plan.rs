@@ -29,6 +29,8 @@ pub struct Plan {
     /// Whether a session's own values (user variables, last insert id) are read, so that the text
     /// sent differs from session to session.
     pub reads_session: bool,
+    /// `SQL_CALC_FOUND_ROWS` with a LIMIT: the server that answers is asked for FOUND_ROWS() behind it.
+    pub counts_rows: bool,
 }
 
 // === impl Plan ===
@@ -102,6 +104,24 @@ pub enum Node {
 // === impl Node ===
 
 impl Node {
+    /// Whether one shard answers, whatever the values are, and its answer goes to the client as it is.
+    #[must_use]
+    pub fn has_one_source(&self) -> bool {
+        let Self::Route(route) = self else { return false };
+        match route.routing {
+            Routing::Unsharded
+            | Routing::EqualUnique(_)
+            | Routing::AnyShard
+            | Routing::ByDestination(_)
+            | Routing::None => true,
+            Routing::In { .. }
+            | Routing::MultiEqual { .. }
+            | Routing::SubShard(_)
+            | Routing::Between { .. }
+            | Routing::Scatter => false,
+        }
+    }
+
     fn scatters(&self) -> bool {
         match self {
             Self::Route(route) | Self::Modify(route) => matches!(route.routing, Routing::Scatter),

@@ -21,6 +21,18 @@ use crate::sql::{Edits, Operand, Piece, TokenKind, parse};
 use crate::value::Value;
 
 pub(super) fn plan(planner: &Planner<'_>, kind: StatementKind) -> Result<Plan> {
+    let plan = uncounted(planner, kind)?;
+    let has =
+        |word: &str| (0..planner.statement.tokens.len()).any(|index| planner.statement.is_word(index, word));
+    // Without a LIMIT, FOUND_ROWS() is the number of rows that were sent.
+    let counts_rows = has("sql_calc_found_rows") && has("limit");
+    if counts_rows && !plan.node.has_one_source() {
+        return Err(SqlError::unsupported("SQL_CALC_FOUND_ROWS with LIMIT over several shards"));
+    }
+    Ok(Plan { counts_rows, ..plan })
+}
+
+fn uncounted(planner: &Planner<'_>, kind: StatementKind) -> Result<Plan> {
     check_functions(planner)?;
     refuse_set_insert_id(planner)?;
     if let Some(node) = next_values(planner)? {
@@ -172,11 +184,6 @@ pub(super) fn check_functions(planner: &Planner<'_>) -> Result<()> {
         {
             return Err(SqlError::unsupported("advisory locks (GET_LOCK and its kin)"));
         }
-    }
-    // FOUND_ROWS() is the gate's: it counts the rows that were sent.
-    let has = |word: &str| (0..statement.tokens.len()).any(|index| statement.is_word(index, word));
-    if has("sql_calc_found_rows") && has("limit") {
-        return Err(SqlError::unsupported("SQL_CALC_FOUND_ROWS with LIMIT"));
     }
     // INTO OUTFILE writes on the server, INTO @x into the server's session.
     let into = |index: usize| {

@@ -168,7 +168,7 @@ fn bare(cursor: &mut Cursor<'_>) -> Result<SetValue> {
 }
 
 fn string_text(cursor: &Cursor<'_>, text: &[u8]) -> Result<String> {
-    let escapes = cursor.statement.options.no_backslash_escapes;
+    let escapes = cursor.statement.options.writing();
     let value = crate::sql::literal::read(crate::sql::LiteralKind::String, text, escapes)?;
     Ok(value.text().map(|text| String::from_utf8_lossy(&text).into_owned()).unwrap_or_default())
 }

@@ -148,7 +148,7 @@ fn string(planner: &Planner<'_>, cursor: &mut Cursor<'_>) -> Result<String> {
     let token =
         cursor.token().filter(|token| token.kind == TokenKind::String).ok_or_else(|| cursor.error())?;
     cursor.at += 1;
-    let escapes = planner.statement.options.no_backslash_escapes;
+    let escapes = planner.statement.options.writing();
     let value = literal::read(LiteralKind::String, token.text(planner.statement.text), escapes)?;
     Ok(value.text().map(|text| String::from_utf8_lossy(&text).into_owned()).unwrap_or_default())
 }

@@ -89,11 +89,8 @@ fn schema_names(planner: &Planner<'_>, edits: &mut Edits) -> Result<Option<Arc<s
                 edits.replace(token.start..token.end, vec![piece]);
                 continue;
             }
-            let text = literal::read(
-                LiteralKind::String,
-                token.text(statement.text),
-                statement.options.no_backslash_escapes,
-            )?;
+            let text =
+                literal::read(LiteralKind::String, token.text(statement.text), statement.options.writing())?;
             let name =
                 text.text().map(|text| String::from_utf8_lossy(&text).into_owned()).unwrap_or_default();
             let Some(keyspace) = planner.vschema().keyspace(&name) else { continue };

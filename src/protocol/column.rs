@@ -317,6 +317,24 @@ impl ColumnType {
     pub const VAR_STRING: Self = Self(0xfd);
     pub const STRING: Self = Self(0xfe);
     pub const GEOMETRY: Self = Self(0xff);
+
+    /// Whether values are numbers, which in the text protocol need no quotes to be SQL.
+    #[must_use]
+    pub fn is_number(self) -> bool {
+        matches!(
+            self,
+            Self::DECIMAL
+                | Self::TINY
+                | Self::SHORT
+                | Self::LONG
+                | Self::FLOAT
+                | Self::DOUBLE
+                | Self::LONGLONG
+                | Self::INT24
+                | Self::YEAR
+                | Self::NEWDECIMAL
+        )
+    }
 }
 
 impl fmt::Debug for ColumnType {

@@ -335,6 +335,7 @@ fn limits(config: &Config, persona: &Persona) -> Limits {
         lex: LexOptions {
             ansi_quotes: false,
             no_backslash_escapes: false,
+            charset: crate::sql::ClientCharset::Utf8,
             pipes_as_concat: false,
             version: persona.number,
             mariadb: persona.mariadb,

@@ -7,11 +7,11 @@ use super::record::Series;
 use super::registry::Kill;
 use super::state::Warning;
 use super::target::Target;
-use super::{Session, World};
+use super::{Session, World, variables};
 use crate::error::{Result, SqlError};
 use crate::frontend::Closed;
 use crate::metrics::labels::{CommitMode, ShardSpread, TransactionEnd, WarningKind};
-use crate::planner::SessionCommand;
+use crate::planner::{Node, Plan, SessionCommand, Show, StatementKind};
 use crate::protocol::capability::Status;
 use crate::protocol::response::{OkPacket, SessionChangesBuilder};
 use crate::sql::{Bindings, Operand};
@@ -31,6 +31,7 @@ impl Session {
             SessionCommand::Use(name) => {
                 let selected = self.select(name);
                 if selected.is_ok() {
+                    self.state.row_count = 0;
                     self.write_schema_ok(request.more);
                     return Ok(Ok(()));
                 }
@@ -52,7 +53,7 @@ impl Session {
                 return self.after_transaction(Ok(()), *chain, *release, characteristics, request).await;
             }
             SessionCommand::Savepoint(name) => {
-                self.transactions.begin_if_wanted();
+                self.begin_if_wanted();
                 self.transactions.savepoint(name).await
             }
             SessionCommand::RollbackTo(name) => self.transactions.rollback_to(name).await,
@@ -71,7 +72,7 @@ impl Session {
             SessionCommand::Nothing => Ok(()),
         };
         if done.is_ok() {
-            let warnings = u16::try_from(self.state.warnings.len()).unwrap_or(u16::MAX);
+            let warnings = self.state.own_warnings();
             self.state.row_count = 0;
             self.finish(OkPacket { warnings, ..OkPacket::default() }, request.more);
         }
@@ -122,10 +123,33 @@ impl Session {
         self.client.write_ok(&ok);
     }
 
+    /// With `autocommit = 0` a statement that reads or changes a table begins a transaction. What was
+    /// set for that transaction, if it has begun now.
+    pub(super) fn begin_if_wanted(&mut self) -> Option<NextTransaction> {
+        if self.transactions.autocommit() || self.transactions.is_open() {
+            return None;
+        }
+        let next = self.transactions.next().clone();
+        self.take_default_access();
+        self.transactions.begin_if_wanted();
+        Some(next)
+    }
+
     async fn begin(&mut self, read_only: Option<bool>, consistent_snapshot: bool) -> Result<()> {
         self.commit().await?;
+        self.take_default_access();
         self.transactions.begin(Characteristics { read_only, consistent_snapshot, isolation: None });
         Ok(())
+    }
+
+    /// `SET SESSION TRANSACTION READ ONLY` holds for the next transaction, if nothing else was said of
+    /// it: the client reads in the status that it is so.
+    pub(super) fn take_default_access(&mut self) {
+        let next = self.transactions.next();
+        if self.reads_only && next.read_only.is_none() {
+            let next = NextTransaction { read_only: Some(true), ..next.clone() };
+            self.transactions.set_next(next);
+        }
     }
 
     /// Commits what is open; nothing open is a success.
@@ -174,7 +198,7 @@ impl Session {
             self.transactions.begin(characteristics);
         }
         self.state.row_count = 0;
-        let warnings = u16::try_from(self.state.warnings.len()).unwrap_or(u16::MAX);
+        let warnings = self.state.own_warnings();
         self.finish(OkPacket { warnings, ..OkPacket::default() }, request.more);
         if release {
             self.client.flush().await?;
@@ -183,17 +207,25 @@ impl Session {
         Ok(Ok(()))
     }
 
+    /// What becomes of the warnings of the statement before. MariaDB keeps them behind statements without
+    /// a table, until one of those warns itself.
+    pub(super) fn begin_warnings(&mut self, plan: &Plan) {
+        use StatementKind::{Begin, Commit, Rollback, Savepoint, Select, Set, Use};
+        if matches!(plan.node, Node::Show(Show::Warnings { .. })) {
+            return;
+        }
+        let quiet = matches!(plan.kind, Begin | Commit | Rollback | Savepoint | Select | Set | Use);
+        self.state.begin_statement(self.scope.options.mariadb && quiet && !plan.uses_tables);
+    }
+
     /// Moves the transaction's own warnings to where SHOW WARNINGS finds them.
     pub(super) fn take_transaction_warnings(&mut self) {
         for warning in self.transactions.take_warnings() {
             if warning.code == 301 {
                 self.shared.metrics.query.warned(WarningKind::NonAtomicCommit);
             }
-            self.state.warnings.push(Warning {
-                level: "Warning",
-                code: warning.code,
-                message: warning.message,
-            });
+            let told = Warning { level: "Warning", code: warning.code, message: warning.message };
+            self.state.warn([told], 1);
         }
     }
 
@@ -227,7 +259,7 @@ impl Session {
             literals: self.normalizer.literals(),
             params: parameters.map_or(&[], |parameters| parameters.values),
             generated: &[],
-            no_backslash_escapes: self.scope.options.no_backslash_escapes,
+            writing: self.scope.options.writing(),
             body: self.normalizer.statement(&request.text).body,
         }
     }
@@ -235,11 +267,13 @@ impl Session {
     /// Takes settings over: connections from now on carry them, and what changes how text is read is
     /// followed.
     pub(super) fn adopt_settings(&mut self, settings: Arc<crate::backend::Settings>) {
-        let modes = super::variables::parsing_modes(&settings);
+        let modes = variables::parsing_modes(&settings);
         self.scope.options.ansi_quotes = modes.ansi_quotes;
         self.scope.options.no_backslash_escapes = modes.no_backslash_escapes;
         self.scope.options.pipes_as_concat = modes.pipes_as_concat;
+        self.scope.options.charset = variables::client_charset(&settings);
         self.no_auto_value_on_zero = modes.no_auto_value_on_zero;
+        self.reads_only = variables::reads_only(&settings);
         self.settings = settings;
     }
 }

@@ -46,7 +46,9 @@ pub(super) async fn open(
         Output::Forward(forward) => open_forwarded(client, entry, forward, status, cursor).await,
         Output::Rows(rows) => open_merged(client, entry, rows, status, cursor).await,
         done @ Output::Done(_) => {
-            let sent = super::reply::send(client, entry, done, RowFormat::Binary, status, false).await?;
+            let answer =
+                super::reply::Answer { format: RowFormat::Binary, status, more: false, counts_rows: false };
+            let sent = super::reply::send(client, entry, done, answer).await?;
             Ok(sent.map(|answered| (answered, None)))
         }
     }

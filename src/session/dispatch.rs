@@ -148,13 +148,19 @@ impl Session {
     }
 
     /// COM_RESET_CONNECTION: everything but the login, the selected database and the multi-statement
-    /// option goes back to how it was (MySQL manual, "mysql_reset_connection").
+    /// option goes back to how it was (MySQL manual, "mysql_reset_connection"). The character set is
+    /// the servers' again with MySQL, and what the login asked for with MariaDB.
     async fn reset(&mut self) {
         self.transactions.rollback().await;
         self.transactions = super::transactions(&self.shared);
         self.state.reset();
         self.prepared.clear();
-        self.adopt_settings(self.login_settings.clone());
+        let settings = if self.scope.options.mariadb {
+            self.login_settings.clone()
+        } else {
+            self.shared.pools.settings().baseline()
+        };
+        self.adopt_settings(settings);
     }
 
     async fn change_user(&mut self, change: &ChangeUser<'_>) -> Result<(), Closed> {

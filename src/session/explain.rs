@@ -185,7 +185,7 @@ fn bindings<'a>(session: &'a Session, text: &'a bytes::Bytes, params: &'a [Value
         literals: session.normalizer.literals(),
         params,
         generated: &[],
-        no_backslash_escapes: session.scope.options.no_backslash_escapes,
+        writing: session.scope.options.writing(),
         body: session.normalizer.statement(text).body,
     }
 }

@@ -30,6 +30,7 @@ pub mod query_log;
 mod record;
 pub mod registry;
 mod reply;
+mod row_limit;
 mod schema_rows;
 mod servers;
 mod set;
@@ -37,6 +38,7 @@ mod show;
 mod state;
 mod statements;
 pub mod target;
+mod variable_class;
 mod variables;
 mod world;
 
@@ -135,12 +137,14 @@ struct Session {
     /// What its reads on replicas must see.
     own_writes: OwnWrites,
     settings: Arc<Settings>,
-    /// The settings that the login asked for: where a reset goes back to.
+    /// The settings that the login asked for.
     login_settings: Arc<Settings>,
     scope: Scope,
     normalizer: Normalizer,
     prepared: PreparedStatements,
     no_auto_value_on_zero: bool,
+    /// `SET SESSION TRANSACTION READ ONLY`.
+    reads_only: bool,
     multi_statements: bool,
     found_rows: bool,
     series: record::Series,
@@ -232,6 +236,7 @@ impl Session {
             normalizer: Normalizer::new(),
             prepared: PreparedStatements::default(),
             no_auto_value_on_zero: false,
+            reads_only: false,
             multi_statements: capabilities.contains(Capabilities::MULTI_STATEMENTS),
             found_rows: capabilities.contains(Capabilities::FOUND_ROWS),
             series,

@@ -223,6 +223,7 @@ mod tests {
             uses_tables: false,
             params: 0,
             reads_session: false,
+            counts_rows: false,
         };
         let vschema = VSchema::from_json("{}", 1).unwrap();
         let metrics = crate::metrics::Metrics::new().unwrap();

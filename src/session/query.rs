@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use super::cursor;
 use super::interrupt::{Interruption, interruptible_behind};
 use super::plan_cache::Planned;
-use super::reply::{self, Answered};
+use super::reply::{self, Answered, noted};
 use super::state::Warning;
 use super::target::Target;
 use super::{Session, Shared, World};
@@ -167,9 +167,7 @@ impl Session {
         let plan: &Plan = planned;
         planned.executed();
         self.routes = Some(planned.series.routes.clone());
-        if !matches!(plan.node, Node::Show(planner::Show::Warnings { .. })) {
-            self.state.warnings.clear();
-        }
+        self.begin_warnings(plan);
         self.registration.entry().begin(&request.text);
         let answered = match &plan.node {
             Node::Session(command) => {
@@ -215,9 +213,13 @@ impl Session {
                 return Ok(Err(error));
             }
             self.transactions.set_next(NextTransaction::default());
-        } else if plan.uses_tables {
-            self.transactions.begin_if_wanted();
         }
+        let begun = if plan.uses_tables { self.begin_if_wanted() } else { None };
+        let limited = match self.limited(plan, &request.text) {
+            Ok(limited) => limited,
+            Err(error) => return Ok(Err(error)),
+        };
+        let plan = limited.as_ref().unwrap_or(plan);
         let mut newer: Option<Guard<Arc<World>>> = None;
         let mut run = 0;
         let outcome = loop {
@@ -248,7 +250,15 @@ impl Session {
             // The answer leaves behind this. Also after an error: some shards may have run it.
             self.shared.look_at_schema_of(keyspace).await;
         }
-        if plan.uses_tables
+        if let (Some(before), Ok(Err(error))) = (begun, &outcome)
+            && !NextTransaction::is_taken_by(Err(error))
+            && !(self.scope.options.mariadb && error.state().as_str() == "42S22")
+        {
+            // It did not reach a table (MariaDB opens it before it looks for columns): no transaction has
+            // begun.
+            self.transactions.rollback().await;
+            self.transactions.set_next(before);
+        } else if plan.uses_tables
             && !self.transactions.next().is_empty()
             && let Ok(done) = &outcome
             && NextTransaction::is_taken_by(done.as_ref().map(|_| ()))
@@ -334,7 +344,7 @@ impl Session {
                 literals: self.normalizer.literals(),
                 params: parameters.map_or(&[], |parameters| parameters.values),
                 generated: &[],
-                no_backslash_escapes: self.scope.options.no_backslash_escapes,
+                writing: self.scope.options.writing(),
                 body: self.normalizer.statement(&request.text).body,
             },
             protocol: match parameters {
@@ -359,7 +369,7 @@ impl Session {
             Ok(output) => output,
             Err(error) => return Ok(Attempt::NotBegun(error)),
         };
-        let answered = if self.cursor_wanted {
+        let answered = if self.cursor_wanted && !plan.counts_rows {
             let opened =
                 cursor::open(&mut self.client, entry, output, status, limits.query_memory.bytes).await?;
             opened.map(|(answered, cursor)| {
@@ -367,7 +377,9 @@ impl Session {
                 answered
             })
         } else {
-            reply::send(&mut self.client, entry, output, request.format, status, request.more).await?
+            let (format, more) = (request.format, request.more);
+            let answer = reply::Answer { format, status, more, counts_rows: plan.counts_rows };
+            reply::send(&mut self.client, entry, output, answer).await?
         };
         Ok(Attempt::Answered(answered))
     }
@@ -386,15 +398,16 @@ impl Session {
         if answered.last_insert_id != 0 {
             self.state.last_insert_id = answered.last_insert_id;
         }
-        self.state.warnings.extend(answered.warnings.iter().cloned());
+        self.state.warn(answered.warnings.iter().cloned(), usize::from(answered.warned));
     }
 
     /// Tells the client an error and remembers it for SHOW WARNINGS.
     pub(super) fn fail(&mut self, format: RowFormat, error: &SqlError) {
         self.registration.entry().end();
         self.state.row_count = -1;
-        self.state.warnings =
-            vec![super::state::Warning { level: "Error", code: error.code(), message: error.client_text() }];
+        let told = Warning { level: "Error", code: error.code(), message: error.client_text() };
+        self.state.forget_warnings();
+        self.state.warn([told], 1);
         self.shared.metrics.query.failed(error.kind());
         self.series.of(format).failed(error.code());
         tracing::debug!(%error, id = self.state.id, "statement failed");
@@ -411,20 +424,6 @@ impl Session {
     pub(super) fn world(shared: &Shared) -> Guard<Arc<World>> {
         shared.world.load()
     }
-}
-
-/// With the note that says how a query was answered that no merge of shards answers.
-fn noted(mut answered: Answered, plan: &Plan) -> Answered {
-    let Node::Gather(gather) = &plan.node else { return answered };
-    let count = gather.tables.len();
-    let message = format!(
-        "answered by one server over copies of {count} table{} (GATHER): {}",
-        if count == 1 { "" } else { "s" },
-        gather.refusal
-    );
-    // ER_YES, under which EXPLAIN tells what became of a statement.
-    answered.warnings.push(Warning { level: "Note", code: 1003, message });
-    answered
 }
 
 /// Where a session's statements are planned.

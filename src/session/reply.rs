@@ -15,11 +15,13 @@ use crate::backend::Event;
 use crate::error::{Result, SqlError};
 use crate::executor::{Forward, Output, RowFormat, Rows, SchemaName};
 use crate::frontend::{ClientConnection, Closed, Definitions};
+use crate::planner::{Node, Plan};
 use crate::protocol::ProtocolError;
 use crate::protocol::capability::Status;
 use crate::protocol::column::{Column, rewrite_schema};
 use crate::protocol::packet::{HEADER_LEN, Header, PacketWriter};
 use crate::protocol::response::{EofPacket, ErrPacket, OkPacket};
+use crate::protocol::row::TextRow;
 
 /// What the session must know of an answer that was sent.
 #[derive(Debug, Default)]
@@ -34,6 +36,21 @@ pub(super) struct Answered {
     pub(super) last_insert_id: u64,
     /// What SHOW WARNINGS will say.
     pub(super) warnings: Vec<Warning>,
+    /// How many warnings there were, of which a server may have kept only some.
+    pub(super) warned: u16,
+}
+
+/// How an answer goes to the client.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Answer {
+    /// Text or binary rows.
+    pub(super) format: RowFormat,
+    /// The session's status.
+    pub(super) status: Status,
+    /// Another statement's answer follows.
+    pub(super) more: bool,
+    /// FOUND_ROWS() is what the server says behind it, not the number of rows.
+    pub(super) counts_rows: bool,
 }
 
 /// Why an answer could not be sent to its end.
@@ -57,16 +74,14 @@ pub(super) fn with_more(status: Status, more: bool) -> Status {
     if more { status | Status::MORE_RESULTS } else { status }
 }
 
-/// Sends the answer of a plan. `status` is the session's; `more` says that another statement's answer
-/// follows.
+/// Sends the answer of a plan.
 pub(super) async fn send(
     client: &mut ClientConnection,
     entry: &Entry,
     output: Output<'_>,
-    format: RowFormat,
-    status: Status,
-    more: bool,
+    answer: Answer,
 ) -> Result<Result<Answered>, Stop> {
+    let Answer { status, more, .. } = answer;
     match output {
         Output::Done(summary) => {
             client.write_ok(&OkPacket {
@@ -81,10 +96,11 @@ pub(super) async fn send(
                 affected_rows: summary.affected_rows,
                 last_insert_id: summary.last_insert_id,
                 warnings: summary.notes,
+                warned: summary.warnings,
                 ..Answered::default()
             }))
         }
-        Output::Forward(forward) => send_forwarded(client, entry, forward, format, status, more).await,
+        Output::Forward(forward) => send_forwarded(client, entry, forward, answer).await,
         Output::Rows(rows) => send_rows(client, entry, rows, status, more).await,
     }
 }
@@ -93,10 +109,9 @@ async fn send_forwarded(
     client: &mut ClientConnection,
     entry: &Entry,
     mut forward: Forward<'_>,
-    format: RowFormat,
-    status: Status,
-    more: bool,
+    answer: Answer,
 ) -> Result<Result<Answered>, Stop> {
+    let Answer { format, status, more, counts_rows } = answer;
     let schema = forward.schema();
     let shard = forward.shard();
     let mut schemas = None;
@@ -154,9 +169,13 @@ async fn send_forwarded(
                     client.write_ok(&ok);
                 }
                 let warned = ok.warnings > 0;
+                answered.warned = ok.warnings;
                 if forward.is_done() {
                     if warned {
                         answered.warnings = warnings(&mut forward).await;
+                    }
+                    if counts_rows {
+                        answered.rows = found_rows(&mut forward).await;
                     }
                     return Ok(Ok(answered));
                 }
@@ -198,6 +217,7 @@ async fn send_rows(
     }
     let notes = rows.notes.take();
     answered.warnings = notes.warnings;
+    answered.warned = notes.count;
     let status = with_more(status, more);
     client.write_end_of_rows(&OkPacket { status, warnings: notes.count, ..OkPacket::default() });
     Ok(Ok(answered))
@@ -285,4 +305,30 @@ async fn warnings(forward: &mut Forward<'_>) -> Vec<Warning> {
             Vec::new()
         }
     }
+}
+
+/// FOUND_ROWS() on the connection that gave the answer. A failure there costs the number, not the answer.
+async fn found_rows(forward: &mut Forward<'_>) -> u64 {
+    let counted = forward.collect(b"SELECT FOUND_ROWS()", 64).await;
+    let number = counted.ok().and_then(|result| {
+        let row = result.rows.first()?;
+        let value = TextRow::new(&row.0).next()?.ok()??;
+        std::str::from_utf8(value).ok()?.parse().ok()
+    });
+    number.unwrap_or(0)
+}
+
+/// With the note that says how a query was answered that no merge of shards answers.
+pub(super) fn noted(mut answered: Answered, plan: &Plan) -> Answered {
+    let Node::Gather(gather) = &plan.node else { return answered };
+    let count = gather.tables.len();
+    let message = format!(
+        "answered by one server over copies of {count} table{} (GATHER): {}",
+        if count == 1 { "" } else { "s" },
+        gather.refusal
+    );
+    // ER_YES, under which EXPLAIN tells what became of a statement.
+    answered.warnings.push(Warning { level: "Note", code: 1003, message });
+    answered.warned = answered.warned.saturating_add(1);
+    answered
 }

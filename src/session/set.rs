@@ -7,14 +7,14 @@
 use std::sync::Arc;
 
 use super::query::{Parameters, Request};
-use super::state::{SessionState, Warning};
-use super::{Session, World};
+use super::state::Warning;
+use super::variable_class::{self, Class, checked, insert_id, is_one_of};
+use super::{Session, World, variables};
 use crate::backend::{Lease, NAMES, ResultSet};
 use crate::config::TransactionMode;
 use crate::error::{Result, SqlError};
 use crate::health::Health;
 use crate::planner::{Assignment, SetTarget, SetValue};
-use crate::protocol::column::BINARY_CHARSET;
 use crate::protocol::row::TextRow;
 use crate::protocol::value::{ValueType, from_text};
 use crate::sql::{ShardText, Template, literal};
@@ -26,6 +26,10 @@ const VALUE_SIZE: usize = 1 << 20;
 
 /// The variables of `SET NAMES`.
 const NAMED: [&str; 3] = ["character_set_client", "character_set_results", "collation_connection"];
+
+/// What a transaction begins with where nothing else is said.
+const DEFAULTS: [&str; 4] =
+    ["transaction_isolation", "transaction_read_only", "tx_isolation", "tx_read_only"];
 
 /// What SET does on a server.
 #[derive(Debug, Default)]
@@ -56,21 +60,33 @@ impl Session {
         for assignment in assignments {
             match &assignment.target {
                 SetTarget::User(name) => {
-                    let value = self.evaluate(&assignment.value, request, parameters, world).await?;
+                    let value = self.user_value(&assignment.value, request, parameters, world).await?;
                     user.push((name.as_str().into(), value));
                 }
                 SetTarget::Global(name) => return Err(SqlError::global_variable_refused(name)),
                 SetTarget::Session(name) => {
-                    if matches!(name.as_str(), "version" | "version_comment" | "socket") {
-                        return Err(SqlError::read_only_variable(name));
-                    }
-                    if let Some(known) = SessionState::gate_variable(name) {
-                        let value = self.evaluate(&assignment.value, request, parameters, world).await?;
-                        let default = matches!(assignment.value, SetValue::Default);
-                        own.push((known, checked(known, value, default)?));
-                    } else {
-                        let value = self.value_text(&assignment.value, request, parameters)?;
-                        server.set_variable(name, &value);
+                    let default = matches!(assignment.value, SetValue::Default);
+                    match variable_class::class(name) {
+                        Class::ReadOnly => return Err(SqlError::read_only_variable(name)),
+                        Class::Refused(why) => return Err(SqlError::variable_refused(name, why)),
+                        Class::Gate(known) => {
+                            let value = self.evaluate(&assignment.value, request, parameters, world).await?;
+                            own.push((known, checked(known, value, default)?));
+                        }
+                        Class::InsertId => {
+                            let value = self.evaluate(&assignment.value, request, parameters, world).await?;
+                            own.push(("last_insert_id", insert_id(name, &value, default)?));
+                        }
+                        Class::Fixed(values, why) => {
+                            let value = self.evaluate(&assignment.value, request, parameters, world).await?;
+                            if !default && !is_one_of(&value, values) {
+                                return Err(SqlError::variable_refused(name, why));
+                            }
+                        }
+                        Class::Server => {
+                            let value = self.value_text(&assignment.value, request, parameters)?;
+                            server.set_variable(name, &value);
+                        }
                     }
                 }
                 SetTarget::Names { collation } => {
@@ -120,6 +136,16 @@ impl Session {
             part.speak_mariadb();
         }
         let shard = lease.tablet().alias.to_string();
+        if self.transactions.is_open() && part.read_back.iter().any(|name| DEFAULTS.contains(&name.as_str()))
+        {
+            let prefix = if lease.server().is_mariadb { "tx" } else { "transaction" };
+            let select = format!("SELECT @@SESSION.{prefix}_isolation, @@SESSION.{prefix}_read_only");
+            let result = lease.collect(select.as_bytes(), VALUE_SIZE).await;
+            if let [level, read_only] = &row_values(&result.map_err(|error| error.for_shard(&shard))?)?[..] {
+                let level = level.trim_matches('\'').replace('-', " ");
+                self.transactions.keep_defaults(&level, read_only == "1");
+            }
+        }
         // Whatever happens next, the connection is not what its pool takes it for.
         lease.taint();
         let mut statement = b"SET ".to_vec();
@@ -128,7 +154,7 @@ impl Session {
         if done.warnings > 0 {
             let shown = lease.collect(b"SHOW WARNINGS", VALUE_SIZE).await;
             let rows = shown.map_err(|error| error.for_shard(&shard))?.rows;
-            self.state.warnings.extend(Warning::read_all(&rows, lease.tablet()));
+            self.state.warn(Warning::read_all(&rows, lease.tablet()), usize::from(done.warnings));
         }
         let names: Vec<String> = part.read_back.iter().map(|name| format!("@@SESSION.{name}")).collect();
         let select = format!("SELECT {}", names.join(", "));
@@ -177,6 +203,14 @@ impl Session {
                     self.client.set_idle_timeout(Some(std::time::Duration::from_secs(seconds)));
                 }
             }
+            "last_insert_id" => {
+                self.state.last_insert_id = match value {
+                    Value::UInt(id) => id,
+                    Value::Int(id) => u64::try_from(id).unwrap_or(0),
+                    _ => 0,
+                };
+                return Ok(());
+            }
             _ => {}
         }
         self.state.gate_variables.insert(name, value);
@@ -190,7 +224,7 @@ impl Session {
         request: &Request,
         parameters: Option<Parameters<'_>>,
     ) -> Result<Vec<u8>> {
-        let escapes = self.scope.options.no_backslash_escapes;
+        let escapes = self.scope.options.writing();
         let mut text = Vec::new();
         match value {
             SetValue::Default => text.extend_from_slice(b"DEFAULT"),
@@ -228,6 +262,45 @@ impl Session {
         template.render(&self.bindings(request, parameters), &shard, out)
     }
 
+    /// The value of a user variable, with text in UTF-8 whatever the client writes in.
+    async fn user_value(
+        &self,
+        value: &SetValue,
+        request: &Request,
+        parameters: Option<Parameters<'_>>,
+        world: &World,
+    ) -> Result<Value> {
+        if variables::is_utf8(&self.settings) {
+            return self.evaluate(value, request, parameters, world).await;
+        }
+        let text = self.value_text(value, request, parameters)?;
+        let mut select = b"SELECT (".to_vec();
+        select.extend_from_slice(&text);
+        select.extend_from_slice(b"), CHARSET((");
+        select.extend_from_slice(&text);
+        select.extend_from_slice(b")), CAST(CONVERT((");
+        select.extend_from_slice(&text);
+        select.extend_from_slice(b") USING utf8mb4) AS BINARY)");
+        let result = self.ask_any(&select, world).await?;
+        let converted = |at: usize| -> Option<Vec<u8>> {
+            let row = result.rows.first()?;
+            TextRow::new(&row.0).nth(at)?.ok()?.map(<[u8]>::to_vec)
+        };
+        let (value, charset) = (single_value(&result)?, converted(1));
+        let is_binary = charset.as_deref() == Some(b"binary");
+        Ok(match value {
+            Value::Text(text) | Value::Binary(text) if is_binary => Value::Binary(text),
+            Value::Text(_) | Value::Binary(_) => Value::Text(converted(2).unwrap_or_default().into()),
+            other => other,
+        })
+    }
+
+    async fn ask_any(&self, select: &[u8], world: &World) -> Result<ResultSet> {
+        let mut lease = self.any_lease(&world.topology).await?;
+        let shard = lease.tablet().alias.to_string();
+        lease.collect(select, VALUE_SIZE).await.map_err(|error| error.for_shard(&shard))
+    }
+
     /// The value that an assignment gives, computed by a server where it is an expression.
     async fn evaluate(
         &self,
@@ -246,11 +319,7 @@ impl Session {
             SetValue::Expression(template) => {
                 let mut select = b"SELECT ".to_vec();
                 self.render(template, request, parameters, &mut select)?;
-                let mut lease = self.any_lease(&world.topology).await?;
-                let shard = lease.tablet().alias.to_string();
-                let result =
-                    lease.collect(&select, VALUE_SIZE).await.map_err(|error| error.for_shard(&shard))?;
-                single_value(&result)
+                single_value(&self.ask_any(&select, world).await?)
             }
         }
     }
@@ -392,43 +461,6 @@ fn access_mode(words: &str) -> Option<bool> {
     }
 }
 
-/// A value that a variable of the gate takes, in its canonical form.
-fn checked(name: &'static str, value: Value, default: bool) -> Result<Value> {
-    let text = value.text().map(|text| String::from_utf8_lossy(&text).to_ascii_uppercase());
-    let wrong = || SqlError::wrong_value_for_variable(name, text.as_deref().unwrap_or("NULL"));
-    if default {
-        return fresh(name).ok_or_else(wrong);
-    }
-    let word = text.as_deref().ok_or_else(wrong)?;
-    match name {
-        "autocommit" => match word {
-            "1" | "ON" | "TRUE" => Ok(Value::Int(1)),
-            "0" | "OFF" | "FALSE" => Ok(Value::Int(0)),
-            _ => Err(wrong()),
-        },
-        "transaction_mode" => match word {
-            "SINGLE" | "MULTI" | "TWOPC" => Ok(Value::Text(word.to_owned().into())),
-            "UNSPECIFIED" => Ok(Value::Text("MULTI".into())),
-            _ => Err(wrong()),
-        },
-        "workload" => match word {
-            "OLTP" | "OLAP" | "DBA" | "UNSPECIFIED" => Ok(Value::Text(word.to_owned().into())),
-            _ => Err(wrong()),
-        },
-        _ if name.ends_with("timeout") => match word.parse::<i64>() {
-            Ok(number) if number >= 0 => Ok(Value::Int(number)),
-            _ => Err(wrong()),
-        },
-        _ => Ok(value),
-    }
-}
-
-fn fresh(name: &str) -> Option<Value> {
-    use crate::sql::SessionValues as _;
-    let fresh = SessionState::new(0, String::new(), "".into());
-    SessionState::gate_variable(name).map(|name| fresh.system_variable(name))
-}
-
 /// The values of a one-row result as SQL texts: numbers bare, strings quoted.
 fn row_values(result: &ResultSet) -> Result<Vec<String>> {
     let missing = || SqlError::bug("a server answered a SELECT of variables without a row");
@@ -438,7 +470,8 @@ fn row_values(result: &ResultSet) -> Result<Vec<String>> {
         let column = column.map_err(SqlError::from)?;
         values.push(match value.map_err(SqlError::from)? {
             None => "NULL".to_owned(),
-            Some(bytes) if column.charset == BINARY_CHARSET => String::from_utf8_lossy(bytes).into_owned(),
+            // By the type: under `SET NAMES binary` strings are binary, too.
+            Some(bytes) if column.kind.is_number() => String::from_utf8_lossy(bytes).into_owned(),
             Some(bytes) => {
                 let mut text = Vec::new();
                 literal::write_string(bytes, true, &mut text);

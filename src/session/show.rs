@@ -43,7 +43,10 @@ impl Session {
         let status = super::reply::with_more(self.status(), request.more);
         let end = OkPacket { status, ..OkPacket::default() };
         table.send(&mut self.client, request.format, &end).await?;
-        self.state.found_rows = table.len() as u64;
+        // SHOW WARNINGS is no query; SHOW COUNT(*) is.
+        if !matches!(show, Show::Warnings { count: false, .. }) {
+            self.state.found_rows = table.len() as u64;
+        }
         self.state.row_count = -1;
         Ok(Ok(()))
     }
@@ -97,7 +100,8 @@ impl Session {
         if count {
             let title = if errors { "@@session.error_count" } else { "@@session.warning_count" };
             let mut table = Table::text(&[title]).integer(0);
-            table.row([wanted.count().to_string()]);
+            let (warnings, of_them_errors) = self.state.counts();
+            table.row([(if errors { of_them_errors } else { warnings }).to_string()]);
             return table;
         }
         let mut table = Table::text(&["Level", "Code", "Message"]).integer(1);

@@ -32,6 +32,12 @@ pub(super) struct SessionState {
     pub(super) found_rows: u64,
     /// The warnings of the last statement.
     pub(super) warnings: Vec<Warning>,
+    /// How many the last statement had, if a server kept only some of them (`max_error_count`).
+    pub(super) warned: usize,
+    /// They are those of a statement before the running one.
+    pub(super) stale: bool,
+    /// `@@warning_count` and `@@error_count`: of the statement before the running one.
+    pub(super) counts_before: (usize, usize),
     /// User variables by lower-case name.
     pub(super) user_variables: BTreeMap<Box<str>, Value>,
     /// System variables that the gate owns and that this session changed, by lower-case name.
@@ -52,7 +58,20 @@ const GATE_VARIABLES: &[(&str, Fresh)] = &[
     ("read_after_write_timeout", Fresh::Number(0)),
     ("session_uuid", Fresh::Text("")),
     ("socket", Fresh::Text("")),
+    // The trackers of the servers' sessions are the gate's; a client's own are kept for it to read.
+    ("session_track_gtids", Fresh::Text("OFF")),
+    ("session_track_schema", Fresh::Number(1)),
+    ("session_track_state_change", Fresh::Number(0)),
+    (
+        "session_track_system_variables",
+        Fresh::Text(
+            "time_zone,autocommit,character_set_client,character_set_results,character_set_connection",
+        ),
+    ),
+    ("session_track_transaction_info", Fresh::Text("OFF")),
     ("skip_query_plan_cache", Fresh::Number(0)),
+    // The shards must give all rows to what merges them: the gate counts the merged ones.
+    ("sql_select_limit", Fresh::Unlimited),
     ("transaction_mode", Fresh::Text("MULTI")),
     ("transaction_timeout", Fresh::Number(0)),
     ("wait_timeout", Fresh::Number(28_800)),
@@ -63,6 +82,7 @@ const GATE_VARIABLES: &[(&str, Fresh)] = &[
 enum Fresh {
     Number(i64),
     Text(&'static str),
+    Unlimited,
 }
 
 // === impl SessionState ===
@@ -81,6 +101,9 @@ impl SessionState {
             row_count: 0,
             found_rows: 0,
             warnings: Vec::new(),
+            warned: 0,
+            stale: false,
+            counts_before: (0, 0),
             user_variables: BTreeMap::new(),
             gate_variables: BTreeMap::new(),
         }
@@ -92,6 +115,8 @@ impl SessionState {
         let old = std::mem::replace(self, fresh);
         self.target = old.target;
         self.target_text = old.target_text;
+        // As on servers, which count on.
+        self.found_rows = old.found_rows;
     }
 
     /// Selects a target.
@@ -99,6 +124,52 @@ impl SessionState {
         let text = target.to_string();
         self.target_text = Some(text).filter(|text| !text.is_empty());
         self.target = target;
+    }
+
+    /// How many warnings and how many errors the last statement had.
+    pub(super) fn counts(&self) -> (usize, usize) {
+        let errors = self.warnings.iter().filter(|warning| warning.level == "Error").count();
+        (Ord::max(self.warnings.len(), self.warned), errors)
+    }
+
+    /// A statement begins: the warnings of the one before go, and their number stays for it to read.
+    /// Or, if it `keeps` them, they go when it warns itself.
+    pub(super) fn begin_statement(&mut self, keeps: bool) {
+        self.counts_before = self.counts();
+        if keeps {
+            self.stale = true;
+        } else {
+            self.forget_warnings();
+        }
+    }
+
+    /// How many warnings the running statement has.
+    pub(super) fn own_warnings(&self) -> u16 {
+        if self.stale { 0 } else { u16::try_from(self.counts().0).unwrap_or(u16::MAX) }
+    }
+
+    /// No statement has warned of anything.
+    pub(super) fn forget_warnings(&mut self) {
+        self.warnings.clear();
+        (self.warned, self.stale) = (0, false);
+    }
+
+    /// The running statement has warned so many times, and of these things.
+    pub(super) fn warn(&mut self, warnings: impl IntoIterator<Item = Warning>, count: usize) {
+        if std::mem::take(&mut self.stale) && count > 0 {
+            self.forget_warnings();
+        }
+        self.warnings.extend(warnings);
+        self.warned += count;
+    }
+
+    /// How many rows a query without LIMIT may give: `sql_select_limit`, where it was set.
+    pub(super) fn select_limit(&self) -> Option<u64> {
+        match self.gate_variables.get("sql_select_limit") {
+            Some(Value::UInt(u64::MAX)) | None => None,
+            Some(Value::UInt(limit)) => Some(*limit),
+            Some(_) => None,
+        }
     }
 
     /// The canonical name of a variable that the gate owns.
@@ -137,17 +208,13 @@ impl SessionValues for SessionState {
     }
 
     fn system_variable(&self, name: &str) -> Value {
-        let warnings = |level: Option<&str>| {
-            let wanted =
-                self.warnings.iter().filter(|warning| level.is_none_or(|level| warning.level == level));
-            Value::Int(i64::try_from(wanted.count()).unwrap_or(i64::MAX))
-        };
+        let count = |count: usize| Value::Int(i64::try_from(count).unwrap_or(i64::MAX));
         match name {
             "autocommit" => return Value::Int(i64::from(self.autocommit)),
             "version" => return Value::Text(self.version.as_bytes().to_vec().into()),
             "version_comment" => return Value::Text("shardgate".into()),
-            "warning_count" => return warnings(None),
-            "error_count" => return warnings(Some("Error")),
+            "warning_count" => return count(self.counts_before.0),
+            "error_count" => return count(self.counts_before.1),
             _ => {}
         }
         if let Some(value) = self.gate_variables.get(name) {
@@ -158,6 +225,7 @@ impl SessionValues for SessionState {
             |(_, fresh)| match fresh {
                 Fresh::Number(number) => Value::Int(*number),
                 Fresh::Text(text) => Value::Text((*text).into()),
+                Fresh::Unlimited => Value::UInt(u64::MAX),
             },
         )
     }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::backend::{NAMES, Settings, SettingsRegistry};
 use crate::protocol::charset::Collation;
+use crate::sql::ClientCharset;
 
 /// What sql_mode changes on the gate's own side.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -47,6 +48,37 @@ pub(super) fn parsing_modes(settings: &Settings) -> ParsingModes {
         }
     }
     modes
+}
+
+/// Whether text goes both ways in UTF-8.
+pub(super) fn is_utf8(settings: &Settings) -> bool {
+    settings.assignments().iter().all(|(name, value)| {
+        let speaks = matches!(
+            name.as_str(),
+            NAMES
+                | "character_set_client"
+                | "character_set_results"
+                | "character_set_connection"
+                | "collation_connection"
+        );
+        !speaks || value.starts_with("'utf8")
+    })
+}
+
+/// In which character set the client writes, as far as the gate must know.
+pub(super) fn client_charset(settings: &Settings) -> ClientCharset {
+    let value = |wanted: &str| {
+        let found = settings.assignments().iter().find(|(name, _)| name == wanted);
+        found.map(|(_, value)| value.trim_start_matches('\'').split('\'').next().unwrap_or_default())
+    };
+    // One by one they are set behind NAMES.
+    value("character_set_client").or_else(|| value(NAMES)).map_or(ClientCharset::Utf8, ClientCharset::by_name)
+}
+
+/// Whether transactions of the session are read-only unless they say otherwise.
+pub(super) fn reads_only(settings: &Settings) -> bool {
+    let is_access = |name: &str| matches!(name, "transaction_read_only" | "tx_read_only");
+    settings.assignments().iter().any(|(name, value)| is_access(name) && value == "1")
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@
 use bytes::Bytes;
 
 use super::operand::{Bindings, Literal, LiteralKind, Operand};
+use super::writing::{ClientCharset, Writing};
 use crate::error::{Result, SqlError};
 use crate::value::Value;
 
@@ -22,7 +23,7 @@ impl Literal {
     ///
     /// # Errors
     /// 1064 for text that the lexer does not produce.
-    pub fn value(&self, statement: &Bytes, no_backslash_escapes: bool) -> Result<Value> {
+    pub fn value(&self, statement: &Bytes, writing: Writing) -> Result<Value> {
         if self.kind == LiteralKind::String {
             // The common string has nothing to unescape: its value is a slice of the statement.
             let text = self.text(statement);
@@ -32,7 +33,7 @@ impl Literal {
                 return Ok(Value::Text(statement.slice(self.start as usize + 1..self.end as usize - 1)));
             }
         }
-        read(self.kind, self.text(statement), no_backslash_escapes)
+        read(self.kind, self.text(statement), writing)
     }
 }
 
@@ -47,7 +48,7 @@ impl Bindings<'_> {
         match operand {
             Operand::Literal(index) => {
                 let literal = self.literals.get(*index as usize);
-                literal.ok_or_else(missing)?.value(self.text, self.no_backslash_escapes)
+                literal.ok_or_else(missing)?.value(self.text, self.writing)
             }
             Operand::Param(index) => self.params.get(*index as usize).cloned().ok_or_else(missing),
             Operand::Negated(inner) => Ok(negate(self.value(inner)?)),
@@ -65,7 +66,7 @@ fn missing() -> SqlError {
 ///
 /// # Errors
 /// 1064 for text that the lexer does not produce.
-pub fn read(kind: LiteralKind, text: &[u8], no_backslash_escapes: bool) -> Result<Value> {
+pub fn read(kind: LiteralKind, text: &[u8], writing: impl Into<Writing>) -> Result<Value> {
     let malformed = || SqlError::syntax("MySQL", &String::from_utf8_lossy(text), 1);
     Ok(match kind {
         LiteralKind::Integer => integer(text),
@@ -74,7 +75,7 @@ pub fn read(kind: LiteralKind, text: &[u8], no_backslash_escapes: bool) -> Resul
             let number = std::str::from_utf8(text).ok().and_then(|text| text.parse().ok());
             Value::Float(number.ok_or_else(malformed)?)
         }
-        LiteralKind::String => string(text, no_backslash_escapes).ok_or_else(malformed)?,
+        LiteralKind::String => string(text, writing.into()).ok_or_else(malformed)?,
         LiteralKind::Hex => Value::Binary(hex_digits(text).ok_or_else(malformed)?.into()),
         LiteralKind::Bit => Value::Binary(bit_digits(text).ok_or_else(malformed)?.into()),
     })
@@ -92,7 +93,7 @@ fn integer(text: &[u8]) -> Value {
     }
 }
 
-fn string(text: &[u8], no_backslash_escapes: bool) -> Option<Value> {
+fn string(text: &[u8], writing: Writing) -> Option<Value> {
     let mut rest = text;
     let mut binary = false;
     if !matches!(rest.first()?, b'\'' | b'"') {
@@ -103,7 +104,7 @@ fn string(text: &[u8], no_backslash_escapes: bool) -> Option<Value> {
     }
     let mut value = Vec::with_capacity(rest.len());
     while let Some((&quote, inner)) = rest.split_first() {
-        let end = unescape(inner, quote, no_backslash_escapes, &mut value)?;
+        let end = unescape(inner, quote, writing, &mut value)?;
         rest = skip_trivia(inner.get(end..)?);
     }
     let value = Bytes::from(value);
@@ -111,7 +112,7 @@ fn string(text: &[u8], no_backslash_escapes: bool) -> Option<Value> {
 }
 
 /// Appends the string's value and returns the offset past its closing quote.
-fn unescape(inner: &[u8], quote: u8, no_backslash_escapes: bool, value: &mut Vec<u8>) -> Option<usize> {
+fn unescape(inner: &[u8], quote: u8, writing: Writing, value: &mut Vec<u8>) -> Option<usize> {
     let mut at = 0;
     loop {
         let byte = *inner.get(at)?;
@@ -121,7 +122,7 @@ fn unescape(inner: &[u8], quote: u8, no_backslash_escapes: bool, value: &mut Vec
             }
             value.push(quote);
             at += 2;
-        } else if byte == b'\\' && !no_backslash_escapes {
+        } else if byte == b'\\' && !writing.no_backslash_escapes {
             let escaped = *inner.get(at + 1)?;
             match escaped {
                 b'0' => value.push(0),
@@ -136,8 +137,9 @@ fn unescape(inner: &[u8], quote: u8, no_backslash_escapes: bool, value: &mut Vec
             }
             at += 2;
         } else {
-            value.push(byte);
-            at += 1;
+            let length = writing.charset.character(inner.get(at..)?);
+            value.extend_from_slice(inner.get(at..at + length)?);
+            at += length;
         }
     }
 }
@@ -219,7 +221,7 @@ fn negate(value: Value) -> Value {
 }
 
 /// Writes a value as a literal that MySQL reads back as the same value.
-pub fn write(value: &Value, no_backslash_escapes: bool, out: &mut Vec<u8>) {
+pub fn write(value: &Value, writing: impl Into<Writing>, out: &mut Vec<u8>) {
     match value {
         Value::Null => out.extend_from_slice(b"NULL"),
         Value::Int(number) => out.extend_from_slice(number.to_string().as_bytes()),
@@ -237,7 +239,7 @@ pub fn write(value: &Value, no_backslash_escapes: bool, out: &mut Vec<u8>) {
         Value::Decimal(text) => out.extend_from_slice(text),
         // With an exponent, so that it stays an approximate number.
         Value::Float(number) => out.extend_from_slice(format!("{number:e}").as_bytes()),
-        Value::Text(text) | Value::Temporal(text) => write_string(text, no_backslash_escapes, out),
+        Value::Text(text) | Value::Temporal(text) => write_string(text, writing, out),
         Value::Binary(bytes) => {
             out.reserve(bytes.len() * 2 + 3);
             out.extend_from_slice(b"x'");
@@ -249,16 +251,31 @@ pub fn write(value: &Value, no_backslash_escapes: bool, out: &mut Vec<u8>) {
 
 /// Writes a string literal. A quote is doubled, never escaped by a backslash, so that only the
 /// backslash itself depends on the mode.
-pub fn write_string(text: &[u8], no_backslash_escapes: bool, out: &mut Vec<u8>) {
+pub fn write_string(text: &[u8], writing: impl Into<Writing>, out: &mut Vec<u8>) {
+    let Writing { no_backslash_escapes, charset } = writing.into();
     out.reserve(text.len() + 2);
     out.push(b'\'');
-    for &byte in text {
+    let mut rest = text;
+    while let Some(&byte) = rest.first() {
+        let (character, tail) = rest.split_at(Ord::min(charset.character(rest), rest.len()));
         if byte == b'\'' || (byte == b'\\' && !no_backslash_escapes) {
             out.push(byte);
         }
-        out.push(byte);
+        out.extend_from_slice(character);
+        rest = tail;
     }
     out.push(b'\'');
+}
+
+/// Writes the value of a user variable: as [`write`], but text is UTF-8 whatever the client writes in,
+/// and a binary string is never read as a number.
+pub fn write_user_variable(value: &Value, writing: Writing, out: &mut Vec<u8>) {
+    let (introducer, bytes) = match value {
+        Value::Binary(bytes) => ("_binary", bytes),
+        Value::Text(text) if writing.charset != ClientCharset::Utf8 && !text.is_ascii() => ("_utf8mb4", text),
+        other => return write(other, writing, out),
+    };
+    out.extend_from_slice(format!("{introducer} x'{}'", hex::encode_upper(bytes)).as_bytes());
 }
 
 /// Writes a quoted identifier.

@@ -16,6 +16,7 @@ mod parse;
 mod split;
 mod template;
 mod token;
+mod writing;
 
 pub use classify::{StatementKind, classify, refuses_prepare};
 pub use directive::{directive, directive_in};
@@ -27,3 +28,4 @@ pub use parse::{parse, parse_expression, syntax_error};
 pub use split::split;
 pub use template::{Edits, Piece, PieceList, SessionValues, ShardText, Template};
 pub use token::{Token, TokenKind};
+pub use writing::{ClientCharset, Writing};

@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 
+use super::writing::Writing;
 use crate::value::Value;
 
 /// What kind of literal the lexer saw. Decides how its text becomes a [`Value`].
@@ -59,8 +60,8 @@ pub struct Bindings<'a> {
     pub params: &'a [Value],
     /// For each row the value of the auto-increment column: from the sequence, or as given.
     pub generated: &'a [Value],
-    /// `NO_BACKSLASH_ESCAPES` is on in the session.
-    pub no_backslash_escapes: bool,
+    /// How the client writes strings.
+    pub writing: Writing,
     /// Where the statement stands in the text, without the comments around it
     /// ([`super::Statement::body`]).
     pub body: (u32, u32),

@@ -210,7 +210,7 @@ impl Piece {
     }
 
     fn render(&self, bindings: &Bindings<'_>, shard: &ShardText<'_>, out: &mut Vec<u8>) -> Result<()> {
-        let escapes = bindings.no_backslash_escapes;
+        let escapes = bindings.writing;
         match self {
             Self::Text(text) => out.extend_from_slice(text),
             Self::Leading => {
@@ -293,7 +293,9 @@ impl Piece {
                 Some(name) => literal::write_string(name.as_bytes(), escapes, out),
                 None => out.extend_from_slice(b"NULL"),
             },
-            Self::UserVariable(name) => literal::write(&shard.session.user_variable(name), escapes, out),
+            Self::UserVariable(name) => {
+                literal::write_user_variable(&shard.session.user_variable(name), escapes, out);
+            }
             Self::SystemVariable(name) => {
                 literal::write(&shard.session.system_variable(name), escapes, out);
             }
@@ -333,7 +335,7 @@ fn render_operand(operand: &Operand, bindings: &Bindings<'_>, out: &mut Vec<u8>)
             out.push(b'-');
             render_operand(inner, bindings, out)?;
         }
-        other => literal::write(&bindings.value(other)?, bindings.no_backslash_escapes, out),
+        other => literal::write(&bindings.value(other)?, bindings.writing, out),
     }
     Ok(())
 }
@@ -512,7 +514,7 @@ mod tests {
             literals: statement.literals,
             params,
             generated: &[],
-            no_backslash_escapes: false,
+            writing: crate::sql::Writing::default(),
             body: statement.body,
         };
         let shard = ShardText {

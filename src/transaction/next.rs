@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use super::Characteristics;
+use super::{Characteristics, ShardTransactions};
 use crate::error::SqlError;
 
 /// What was set for the next transaction alone.
@@ -53,6 +53,17 @@ impl NextTransaction {
             // Syntax and unknown names; 1792.
             Err(error) => !error.state().as_str().starts_with("42") && error.state().as_str() != "25006",
         }
+    }
+}
+
+// === impl ShardTransactions ===
+
+impl ShardTransactions {
+    /// The session's defaults are about to change inside the open transaction, which keeps those that it
+    /// began with: shards that join later begin with them.
+    pub fn keep_defaults(&mut self, isolation: &str, read_only: bool) {
+        self.characteristics.isolation.get_or_insert_with(|| isolation.into());
+        self.characteristics.read_only.get_or_insert(read_only);
     }
 }
 

@@ -45,6 +45,11 @@ pub struct Stage {
 impl Stage {
     /// Starts both and loads the same rows into both.
     pub fn start(family: &Family) -> Result<Stage, String> {
+        Stage::start_with(family, "")
+    }
+
+    /// The same with more keys of the section `[backend]`.
+    pub fn start_with(family: &Family, backend: &str) -> Result<Stage, String> {
         let dir = tempfile::Builder::new()
             .prefix("shardgate-e2e-clients-")
             .tempdir()
@@ -64,7 +69,7 @@ impl Stage {
         let direct = Server::start_with(family, &arguments)?;
         databases(&direct, &["sharded", "whole"])?;
         let (mysql, http) = (free_port(), free_port());
-        let config = configuration(dir.path(), mysql, http, shards.port)?;
+        let config = configuration(dir.path(), mysql, http, shards.port, backend)?;
         let gate = Gate::serve(&config, mysql, http)?;
         let mut root = direct.root("").map_err(|error| error.to_string())?;
         for keyspace in ["sharded", "whole"] {
@@ -178,7 +183,7 @@ fn databases(server: &Server, names: &[&str]) -> Result<(), String> {
     Ok(())
 }
 
-fn configuration(dir: &Path, mysql: u16, http: u16, server: u16) -> Result<PathBuf, String> {
+fn configuration(dir: &Path, mysql: u16, http: u16, server: u16, backend: &str) -> Result<PathBuf, String> {
     let folder = dir.display();
     let mut topology = String::from("cells = [\"zone1\"]\n");
     for keyspace in ["sharded", "whole", "sequences"] {
@@ -197,7 +202,7 @@ fn configuration(dir: &Path, mysql: u16, http: u16, server: u16) -> Result<PathB
     let config = format!(
         "[listen]\naddress = \"127.0.0.1:{mysql}\"\ntls_cert = \"{folder}/server.pem\"\ntls_key = \"{folder}/server.key\"\n\n\
          [http]\naddress = \"127.0.0.1:{http}\"\n\n[topology]\nkind = \"file\"\npath = \"{folder}/topology.toml\"\n\n\
-         [users]\nstatic_file = \"{folder}/users.json\"\n\n[backend]\nuser = \"gate\"\npassword = \"backend password\"\n"
+         [users]\nstatic_file = \"{folder}/users.json\"\n\n[backend]\nuser = \"gate\"\npassword = \"backend password\"\n{backend}\n"
     );
     let files = [("topology.toml", topology), ("users.json", users.to_string()), ("gate.toml", config)];
     for (name, text) in files {

@@ -172,7 +172,7 @@ impl Gate {
             literals: &[],
             params: &[],
             generated: &[],
-            no_backslash_escapes: false,
+            writing: shardgate::sql::Writing::default(),
             body: (0, 0),
         };
         let limits = MemoryLimits { bytes: 1 << 20, rows: usize::MAX, warn_rows: usize::MAX };

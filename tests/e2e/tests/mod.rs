@@ -21,6 +21,7 @@ mod readme;
 mod replicas;
 mod schema;
 mod serve;
+mod settings;
 mod statements;
 mod stream;
 mod sysbench;
@@ -37,6 +38,7 @@ pub fn all() -> Vec<Test> {
         chaos::TESTS,
         sysbench::TESTS,
         statements::TESTS,
+        settings::TESTS,
         dev::TESTS,
         readme::TESTS,
         replicas::TESTS,
