@@ -249,7 +249,15 @@ pub(crate) fn route(routing: Routing, sql: &str) -> Route {
 }
 
 pub(crate) fn plan(kind: StatementKind, node: Node) -> Plan {
-    Plan { kind, node, tables: Vec::new(), uses_tables: false, params: 0, reads_session: false }
+    Plan {
+        kind,
+        node,
+        tables: Vec::new(),
+        uses_tables: false,
+        params: 0,
+        reads_session: false,
+        counts_rows: false,
+    }
 }
 
 async fn read(output: Output<'_>, binary: bool) -> Result<Answer> {
