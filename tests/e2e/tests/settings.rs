@@ -240,7 +240,7 @@ fn conversation(stage: &Stage, family: &Family, seed: u64) -> Option<String> {
 
 /// MariaDB goes back to the login's character set on a reset, and to anybody's where it does not know that.
 fn first_login(family: &Family, number: usize) -> Login {
-    let keyspace = if number % 3 == 0 { "sharded" } else { "whole" };
+    let keyspace = if number.is_multiple_of(3) { "sharded" } else { "whole" };
     let collation = if family.kind == Kind::MariaDb { 45 } else { 255 };
     let login = Login { collation, ..Login::to(keyspace) };
     if number == SESSIONS - 1 { login.with(FOUND_ROWS) } else { login }
@@ -309,12 +309,11 @@ fn turn(choices: &mut Choices, family: &Family, session: usize) -> Turn {
         0..=34 => same(set(choices, family)),
         35..=59 => Turn::Statement(Order::Same, read(choices, family)),
         60 => Turn::Counted(counted(choices, session)),
-        61..=69 => Turn::Statement(Order::SameRows, read_own(choices, session)),
         70..=83 => same(rows(choices, session)),
         84..=87 => Turn::Prepared(prepared(choices, session)),
         88..=90 => same(format!("use {}", choices.pick(&["sharded", "whole"]))),
         91..=97 if session < TRANSACTIONS => same(choices.pick(TRANSACTION_STATEMENTS).to_owned()),
-        91..=97 => Turn::Statement(Order::SameRows, read_own(choices, session)),
+        61..=69 | 91..=97 => Turn::Statement(Order::SameRows, read_own(choices, session)),
         98 => Turn::Reset,
         _ => {
             // utf8mb4 three times, latin1, gbk, cp1251, utf8mb3, binary.
