@@ -40,7 +40,10 @@ pub(super) fn plan(planner: &Planner<'_>) -> Result<Plan> {
             "function" => Some("CREATE FUNCTION on sharded keyspaces"),
             "trigger" => Some("CREATE TRIGGER on sharded keyspaces"),
             "event" => Some("CREATE EVENT on sharded keyspaces"),
-            "view" => Some("views on sharded keyspaces"),
+            "view" => {
+                check_view(planner, &keyspace)?;
+                None
+            }
             "temporary" => Some("temporary tables on sharded keyspaces"),
             "table" if planner.statement.is_word(0, "create") && has("select") => {
                 Some("CREATE TABLE … SELECT on sharded keyspaces")
@@ -56,6 +59,28 @@ pub(super) fn plan(planner: &Planner<'_>) -> Result<Plan> {
     let routing = if sharded { Routing::Scatter } else { Routing::Unsharded };
     let route = planner.route(Some(keyspace), routing, &edits);
     Ok(planner.plan(StatementKind::Ddl, Node::Modify(route), Vec::new()))
+}
+
+/// A view's query must mean on the shards what it means here: it reads tables and views of the view's
+/// own keyspace, under their own names. Who reads the view reads its definition over all shards.
+fn check_view(planner: &Planner<'_>, keyspace: &str) -> Result<()> {
+    let own = planner.existing(keyspace)?;
+    let views = planner.vschema().keyspace(keyspace);
+    for reference in super::references::scan(planner).references {
+        let named = reference.qualifier.as_deref().or_else(|| planner.keyspace());
+        let is_view = views.is_some_and(|own| own.view(&reference.table).is_some());
+        if is_view && named == Some(keyspace) {
+            continue;
+        }
+        let table = planner.resolve(reference.qualifier.as_deref(), &reference.table)?;
+        if table.keyspace != own {
+            return Err(SqlError::unsupported("views over tables of several keyspaces"));
+        }
+        if *table.name != *reference.table {
+            return Err(SqlError::unsupported("views over tables that a routing rule renames"));
+        }
+    }
+    Ok(())
 }
 
 /// A list of tables must name one keyspace: in a statement for another than the selected keyspace
@@ -104,11 +129,31 @@ fn object(planner: &Planner<'_>) -> String {
     found.map_or_else(|| "table".to_owned(), |object| (*object).to_owned())
 }
 
-/// The keyspace that the statement names, or the selected one; sent where its table is routed.
+/// The keyspace of the object, or the selected one; sent where its table is routed.
 fn keyspace(planner: &Planner<'_>) -> Result<std::sync::Arc<str>> {
-    let name = match qualifiers::find(planner).into_iter().next() {
+    let named = qualifiers::find(planner);
+    let object = defined(planner);
+    // Behind LIKE, AS SELECT and REFERENCES other keyspaces may be named than that of the object.
+    let own = named.into_iter().find(|(token, _)| object.is_none_or(|object| object == token.start));
+    let name = match own {
         Some((_, name)) => name,
         None => planner.selected()?.to_string(),
     };
     planner.existing(planner.vschema().routed_keyspace(&name, planner.context.tablet_type))
+}
+
+/// Where the name of what CREATE or ALTER make or change begins, for tables and views: in other
+/// statements every qualifier is that of an object.
+fn defined(planner: &Planner<'_>) -> Option<u32> {
+    let statement = &planner.statement;
+    if !["create", "alter"].iter().any(|word| statement.is_word(0, word)) {
+        return None;
+    }
+    let object = (1..statement.tokens.len())
+        .find(|&at| ["table", "view"].iter().any(|word| statement.is_word(at, word)))?;
+    let mut name = object + 1;
+    while ["if", "not", "exists"].iter().any(|word| statement.is_word(name, word)) {
+        name += 1;
+    }
+    statement.tokens.get(name).map(|token| token.start)
 }

@@ -38,6 +38,7 @@ mod system;
 mod table_list;
 mod transaction;
 mod usable;
+mod views;
 mod vitess;
 mod walk;
 
@@ -53,6 +54,7 @@ pub use plan::*;
 pub use routing::{Condition, Routing};
 pub use session_values::GATE_VARIABLES;
 pub use system::names_schemas;
+pub use views::expand_views;
 pub use vitess::{describe_json, plan_json, plan_line, plan_type};
 
 use crate::error::{Result, SqlError};

@@ -281,8 +281,8 @@ fn table_at(planner: &Planner<'_>, cursor: &mut Cursor<'_>, edits: &mut Edits) -
     let written = name.identifier(text).unwrap_or_default();
     let table = match planner.resolve(qualifier_name.as_deref(), &written) {
         Ok(table) => table,
-        // A table that the VSchema does not list may exist all the same: the shard knows.
-        Err(error) if error.code() == 1146 => {
+        // A table that the VSchema does not list may exist all the same, and so do views: the shard knows.
+        Err(error) if error.code() == 1146 || is_view(planner, qualifier_name.as_deref(), &written) => {
             let keyspace = qualifier_name.as_deref().or_else(|| planner.keyspace()).ok_or(error)?;
             if let Some(token) = qualifier {
                 edits.replace(token.start..token.end, vec![Piece::Schema]);
@@ -298,6 +298,11 @@ fn table_at(planner: &Planner<'_>, cursor: &mut Cursor<'_>, edits: &mut Edits) -
         edits.replace(name.start..name.end, vec![super::insert::identifier_piece(&table.name)]);
     }
     Ok(Some(table.keyspace.clone()))
+}
+
+fn is_view(planner: &Planner<'_>, qualifier: Option<&str>, name: &str) -> bool {
+    let keyspace = qualifier.or_else(|| planner.keyspace()).and_then(|name| planner.vschema().keyspace(name));
+    keyspace.is_some_and(|keyspace| keyspace.view(name).is_some())
 }
 
 fn qualified_keyspace(planner: &Planner<'_>, edits: &mut Edits) -> Option<Arc<str>> {

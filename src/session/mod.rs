@@ -40,6 +40,7 @@ mod statements;
 pub mod target;
 mod variable_class;
 mod variables;
+mod views;
 mod world;
 
 use std::sync::Arc;

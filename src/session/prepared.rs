@@ -8,8 +8,9 @@ use std::sync::Arc;
 use bytes::{Bytes, BytesMut};
 
 use super::plan_cache::Planned;
-use super::query::{Parameters, Request, plan_context};
+use super::query::{Parameters, Request};
 use super::statements::PreparedStatement;
+use super::world::plan_context;
 use super::{Session, World, explain};
 use crate::error::{Result, SqlError};
 use crate::executor::RowFormat;
@@ -67,8 +68,10 @@ impl Session {
             return Err(crate::sql::syntax_error(&self.normalizer.statement(text), second as u64));
         }
         let world = Self::world(&self.shared);
-        let plan = self.prepare_plan(text, &world)?;
-        let metadata = explain::metadata(self, &plan, text, &world).await?;
+        let expanded = self.expanded(text, false, &world)?;
+        let planned = expanded.as_ref().unwrap_or(text);
+        let plan = self.prepare_plan(planned, &world)?;
+        let metadata = explain::metadata(self, &plan, planned, &world).await?;
         let statement = PreparedStatement {
             text: text.clone(),
             params: plan.params,
@@ -145,8 +148,16 @@ impl Session {
     async fn run_prepared(&mut self, id: u32, execute: &Execute<'_>, values: &[Value]) -> Result<(), Closed> {
         let world = Self::world(&self.shared);
         let Some(statement) = self.prepared.get_mut(id) else { return Ok(()) };
-        let (text, (planned_in, plan)) = (statement.text.clone(), statement.plan.clone());
+        let (mut text, (planned_in, plan)) = (statement.text.clone(), statement.plan.clone());
         self.read(&text, false);
+        match self.expanded(&text, false, &world) {
+            Ok(None) => {}
+            Ok(Some(expanded)) => text = expanded,
+            Err(error) => {
+                self.fail(RowFormat::Binary, &error);
+                return Ok(());
+            }
+        }
         let scope = self.scope_of_prepared(&world);
         let plan = if planned_in == scope {
             plan

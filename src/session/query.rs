@@ -14,12 +14,12 @@ use super::interrupt::{Interruption, interruptible_behind};
 use super::plan_cache::Planned;
 use super::reply::{self, Answered, noted};
 use super::state::Warning;
-use super::target::Target;
+use super::world::plan_context;
 use super::{Session, Shared, World};
 use crate::error::{Result, SqlError};
 use crate::executor::{self, ExecContext, MemoryBudget, Protocol, RowFormat};
 use crate::frontend::Closed;
-use crate::planner::{self, Node, Plan, PlanContext, StatementKind};
+use crate::planner::{self, Node, Plan, StatementKind};
 use crate::protocol::response::OkPacket;
 use crate::protocol::statement::Execute;
 use crate::sql::{self, Bindings, is_system_schema};
@@ -102,6 +102,14 @@ impl Session {
             return Ok(self.nothing(request));
         }
         let world = self.shared.world.load();
+        let expanded = match self.expanded(&request.text, true, &world) {
+            Ok(text) => text.map(|text| Request { text, ..request.clone() }),
+            Err(error) => {
+                self.fail(request.format, &error);
+                return Ok(false);
+            }
+        };
+        let request = expanded.as_ref().unwrap_or(request);
         match self.plan(&request.text, &world) {
             Ok(plan) => self.run(&plan, request, None, &world).await,
             Err(error) => {
@@ -423,15 +431,5 @@ impl Session {
     /// The world as it is now.
     pub(super) fn world(shared: &Shared) -> Guard<Arc<World>> {
         shared.world.load()
-    }
-}
-
-/// Where a session's statements are planned.
-pub(super) fn plan_context<'a>(target: &'a Target, world: &'a World) -> PlanContext<'a> {
-    PlanContext {
-        vschema: &world.vschema,
-        keyspace: target.keyspace.as_deref(),
-        tablet_type: target.tablet_type,
-        destination: target.destination.as_ref(),
     }
 }

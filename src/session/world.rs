@@ -7,6 +7,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::{ArcSwap, Guard};
 
+use super::target::Target;
+use crate::planner::PlanContext;
 use crate::schema::Tracker;
 use crate::topology::Snapshot;
 use crate::vschema::VSchema;
@@ -27,6 +29,16 @@ pub struct Worlds {
     current: ArcSwap<World>,
     /// The version of the next VSchema. Held while a world is made: one change at a time.
     next_version: Mutex<u64>,
+}
+
+/// Where a session's statements are planned.
+pub(super) fn plan_context<'a>(target: &'a Target, world: &'a World) -> PlanContext<'a> {
+    PlanContext {
+        vschema: &world.vschema,
+        keyspace: target.keyspace.as_deref(),
+        tablet_type: target.tablet_type,
+        destination: target.destination.as_ref(),
+    }
 }
 
 // === impl Worlds ===

@@ -50,6 +50,7 @@ pub struct VSchema {
     global: HashMap<Arc<str>, Global>,
     routing_rules: HashMap<Box<str>, Rule>,
     keyspace_rules: HashMap<Box<str>, Arc<str>>,
+    sharded_views: bool,
 }
 
 /// One keyspace.
@@ -109,7 +110,9 @@ impl VSchema {
             })
             .collect();
         build::link_references(&mut keyspaces);
+        let sharded_views = keyspaces.values().any(|own| own.sharded && own.views().next().is_some());
         let mut vschema = Self {
+            sharded_views,
             version,
             schema,
             keyspaces,
@@ -172,6 +175,12 @@ impl VSchema {
     #[must_use]
     pub fn keyspace(&self, name: &str) -> Option<&Keyspace> {
         self.keyspaces.get(name)
+    }
+
+    /// Whether a sharded keyspace has views.
+    #[must_use]
+    pub fn has_sharded_views(&self) -> bool {
+        self.sharded_views
     }
 
     /// All keyspaces, in order of their names.

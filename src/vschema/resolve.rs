@@ -100,6 +100,10 @@ impl VSchema {
             (Some(table), _) => Ok(table),
             // The table may be missing because of the fault.
             (None, Some(error)) => Err(SqlError::vschema_error(keyspace, error)),
+            // Queries name the tables behind it by now.
+            (None, None) if found.view(table).is_some() => {
+                Err(SqlError::unsupported("a view on a sharded keyspace anywhere but in a query"))
+            }
             (None, None) => Err(SqlError::unknown_table(keyspace, table)),
         }
     }

@@ -13,6 +13,7 @@ pub const TESTS: &[Test] = &[
     Test::shared("schema/columns, keys, parameters", |bed| {
         cases(bed, "columns.cases", include_str!("../cases/columns.cases"))?;
         cases(bed, "keys.cases", include_str!("../cases/keys.cases"))?;
+        cases(bed, "views.cases", include_str!("../cases/views.cases"))?;
         // The same tables, and so not beside the others.
         parameters(bed)
     }),
