@@ -3,6 +3,7 @@
 //! [`Server`] is one server with the statements of its family: MySQL's GTID sets, MariaDB's GTID
 //! positions; [`planned`] switches a shard from one server to another. Nothing here runs by itself: `shardgate dev` and `ctl` ask for it.
 
+mod near;
 mod planned;
 mod record;
 mod server;

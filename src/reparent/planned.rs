@@ -1,15 +1,18 @@
 //! In which order does a planned switch go?
 //!
-//! 1. All servers of the shard must answer; the new primary is chosen among the replicas and brought near
-//!    the old one first, while clients still write.
-//! 2. The old primary refuses writes. Statements under way end, or are ended.
-//! 3. Its final position is read, and the new primary catches up with it.
-//! 4. The new primary leaves its source and takes writes.
-//! 5. The topology is written: from here on gates write to the new primary.
-//! 6. The other servers, the old primary among them, follow the new one, which forgets its old source.
+//! 1. All servers of the shard must answer; the new primary is chosen among the replicas, and must come
+//!    near the old one while clients still write ([`super::near`]). Where it does not, nothing is done.
+//! 2. The old primary refuses writes. Transactions under way end, or are ended; the new one applies what
+//!    is there meanwhile.
+//! 3. The old primary's final position is read, and the new primary catches up with it.
+//! 4. The new primary leaves its source.
+//! 5. It takes writes.
+//! 6. The topology is written: from here on gates write to the new primary.
+//! 7. The other servers, the old primary among them, follow the new one, which forgets its old source.
 //!
-//! Whatever fails before step 4 is taken back: the old primary takes writes again. From step 4 on the
-//! way leads only forward; what fails there is told, and asking again finishes it.
+//! Whatever fails or takes too long in steps 2 to 4 is taken back: the old primary takes writes again, and
+//! statements that gates keep waiting go on. From step 5 on the way leads only forward; what fails
+//! there is told, and asking again finishes it.
 //!
 //! The facts behind the order: Vitess's PlannedReparentShard, and the measured behaviour of
 //! `super_read_only` and `read_only` (both let open transactions be, and refuse their commits).
@@ -20,6 +23,7 @@ use std::time::Duration;
 use futures_util::future::{BoxFuture, join_all};
 use tokio::time::Instant;
 
+use super::near::come_near;
 use super::server::{Family, Server, Source};
 use super::{Step, StepError};
 use crate::config::Secret;
@@ -43,8 +47,14 @@ pub struct Plan {
     pub new_primary: Option<TabletAlias>,
     /// A server that must not stay or become the primary.
     pub avoid_primary: Option<TabletAlias>,
-    /// How far behind the new primary may be when the switch begins, and how long it may take to catch up.
+    /// How long the new primary may take to come near, while clients write.
     pub wait_replicas_timeout: Duration,
+    /// By how much the new primary may say that it is behind, to be tried at all; no limit where none
+    /// is set.
+    pub tolerable_lag: Option<Duration>,
+    /// For how long the shard may take no writes: a switch that is not that far by then is taken back.
+    /// Well below the time that gates keep statements waiting (`buffer.window`).
+    pub longest_standstill: Duration,
     /// How long statements and transactions on the old primary may take to end before they are killed.
     pub grace: Duration,
     /// The account that replicas log in with.
@@ -79,19 +89,22 @@ struct Watch {
 }
 
 /// One server of the shard during the switch.
-struct Member<'s> {
-    tablet: &'s Arc<Tablet>,
-    server: Server,
+pub(super) struct Member<'s> {
+    pub(super) tablet: &'s Arc<Tablet>,
+    pub(super) server: Server,
 }
 
 /// How long dialling one server may take.
 const DIAL_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// A replica that catches up within this time is near enough for the switch to begin.
-const NEAR: Duration = Duration::from_millis(100);
-
 /// How long killing sessions may take after the grace time.
 const KILL_LIMIT: Duration = Duration::from_secs(5);
+
+/// Every wait for a position gets so much, however late it is: what is there already is not refused.
+const LEAST_WAIT: Duration = Duration::from_millis(50);
+
+/// How often making the old primary writable again is tried, each time on a connection of its own.
+const UNDO_TRIES: u32 = 3;
 
 /// Switches the primary of a shard to another server, without losing a transaction.
 ///
@@ -108,19 +121,12 @@ pub async fn planned(shard: &Shard, dialer: &Dialer, plan: &Plan, record: &dyn R
     let Some(old) = old else { return Err(failed(shard, "choosing", "the topology names no primary")) };
     come_near(&mut members, old, new, plan).await?;
     let waits_for_replicas = members[old].server.is_semi_sync_source().await?;
+    members[old].server.wait_for_locks(plan.longest_standstill).await?;
     let mut watch = Watch { started: Instant::now(), parts: Vec::new() };
-    let position = match demote(&mut members, old, new, plan, &mut watch).await {
+    let position = match demote(&mut members, (old, new), plan, waits_for_replicas, &mut watch).await {
         Ok(position) => position,
-        Err(error) => {
-            // Clients must be able to write again, whatever the reason was.
-            if let Err(undo) = members[old].server.accept_writes().await {
-                tracing::error!(%undo, "the old primary does not take writes again");
-            }
-            return Err(error);
-        }
+        Err(error) => return Err(take_back(&mut members, (old, new), dialer, error).await),
     };
-    members[new].server.stop_following().await?;
-    members[new].server.semi_sync(waits_for_replicas, false).await?;
     members[new].server.accept_writes().await?;
     watch.lap("promoting");
     let recorded = record.record(members[new].tablet, Some(members[old].tablet)).await;
@@ -168,16 +174,17 @@ async fn finish(mut members: Vec<Member<'_>>, primary: usize, plan: &Plan) -> St
 
 /// A connection to every server of the shard.
 async fn reach_all<'s>(shard: &'s Shard, dialer: &Dialer) -> Step<Vec<Member<'s>>> {
-    let dialled = shard.tablets.iter().map(async |tablet: &'s Arc<Tablet>| {
-        let name = tablet.alias.to_string();
-        let failed = |detail: String| StepError { server: name.clone(), step: "connecting", detail };
-        let conn = tokio::time::timeout(DIAL_TIMEOUT, dialer.dial(&tablet.address))
-            .await
-            .map_err(|_| failed(format!("no answer within {DIAL_TIMEOUT:?}")))?
-            .map_err(|error| failed(error.to_string()))?;
-        Ok(Member { tablet, server: Server::new(conn, &name).await? })
-    });
-    join_all(dialled).await.into_iter().collect()
+    join_all(shard.tablets.iter().map(|tablet| reach(tablet, dialer))).await.into_iter().collect()
+}
+
+async fn reach<'s>(tablet: &'s Arc<Tablet>, dialer: &Dialer) -> Step<Member<'s>> {
+    let name = tablet.alias.to_string();
+    let failed = |detail: String| StepError { server: name.clone(), step: "connecting", detail };
+    let conn = tokio::time::timeout(DIAL_TIMEOUT, dialer.dial(&tablet.address))
+        .await
+        .map_err(|_| failed(format!("no answer within {DIAL_TIMEOUT:?}")))?
+        .map_err(|error| failed(error.to_string()))?;
+    Ok(Member { tablet, server: Server::new(conn, &name).await? })
 }
 
 /// The new primary: the one that is named, else the replica that has most.
@@ -225,53 +232,86 @@ async fn choose(members: &mut [Member<'_>], old: Option<usize>, plan: &Plan) -> 
     })
 }
 
-/// What the new primary misses arrives while clients still write. Waiting again helps as long as each wait
-/// is much shorter than the one before; a replica that applies no faster than its primary writes only
-/// falls further behind.
-async fn come_near(members: &mut [Member<'_>], old: usize, new: usize, plan: &Plan) -> Step<()> {
-    let mut before = Duration::MAX;
-    loop {
-        let position = members[old].server.position().await?;
-        let asked = Instant::now();
-        must_have(&mut members[new].server, &position, plan.wait_replicas_timeout).await?;
-        let took = asked.elapsed();
-        if took < NEAR || took > before / 2 {
-            return Ok(());
-        }
-        before = took;
-    }
-}
-
-/// The old primary takes no writes any more, and the new one has everything.
+/// The old primary takes no writes any more, and the new one has everything and follows nobody. Whatever
+/// was done here can be taken back.
 async fn demote(
     members: &mut [Member<'_>],
-    old: usize,
-    new: usize,
+    (old, new): (usize, usize),
     plan: &Plan,
+    waits_for_replicas: bool,
     watch: &mut Watch,
 ) -> Step<String> {
-    let server = &mut members[old].server;
-    server.refuse_writes().await?;
+    let end = watch.started + plan.longest_standstill;
+    let left = || Ord::max(end.saturating_duration_since(Instant::now()), LEAST_WAIT);
+    let Ok([Member { server: old, .. }, Member { server: new, .. }]) = members.get_disjoint_mut([old, new])
+    else {
+        let server = members[old].server.name().to_owned();
+        return Err(StepError { server, step: "demoting", detail: "it is the new primary, too".to_owned() });
+    };
+    old.refuse_writes().await?;
     watch.lap("refusing writes");
-    server.end_sessions(plan.grace, KILL_LIMIT).await?;
+    // Most of what is missing is known already, and is applied while sessions end.
+    let so_far = old.position().await?;
+    let (ended, _) = tokio::join!(
+        old.end_sessions(plan.grace, Ord::min(KILL_LIMIT, left())),
+        new.wait_for(&so_far, left())
+    );
+    ended?;
     watch.lap("ending sessions");
     let position = loop {
-        let first = server.position().await?;
-        if server.position().await? == first {
+        let first = old.position().await?;
+        if old.position().await? == first {
             break first;
         }
     };
-    must_have(&mut members[new].server, &position, plan.wait_replicas_timeout).await?;
+    let limit = left();
+    if !new.wait_for(&position, limit).await? {
+        let detail = format!(
+            "it does not have what {} wrote last, after {:.1?} without writes",
+            old.name(),
+            watch.started.elapsed()
+        );
+        return Err(StepError { server: new.name().to_owned(), step: "catching up", detail });
+    }
     watch.lap("catching up");
+    new.stop_following().await?;
+    new.semi_sync(waits_for_replicas, false).await?;
     Ok(position)
 }
 
-async fn must_have(server: &mut Server, position: &str, limit: Duration) -> Step<()> {
-    if server.wait_for(position, limit).await? {
-        return Ok(());
+/// Clients must be able to write again, whatever the reason was. The error says whether they are.
+async fn take_back(
+    members: &mut [Member<'_>],
+    (old, new): (usize, usize),
+    dialer: &Dialer,
+    mut error: StepError,
+) -> StepError {
+    let tablet = members[old].tablet;
+    let mut undone = members[old].server.accept_writes().await;
+    for _ in 1..UNDO_TRIES {
+        if undone.is_ok() {
+            break;
+        }
+        undone = match reach(tablet, dialer).await {
+            Ok(mut member) => member.server.accept_writes().await,
+            Err(error) => Err(error),
+        };
     }
-    let detail = format!("it does not have {position} within {limit:?}");
-    Err(StepError { server: server.name().to_owned(), step: "catching up", detail })
+    // It may have left its source already.
+    let new = &mut members[new].server;
+    let follows = async {
+        new.semi_sync(false, true).await?;
+        new.go_on_following().await
+    };
+    let follows = follows.await.err().map(|why| format!(" {why}.")).unwrap_or_default();
+    error.detail.push_str(&match undone {
+        Ok(()) => format!(". The switch was taken back: {} is the primary and takes writes.{follows}", tablet.alias),
+        Err(why) => format!(
+            ". {} IS STILL READ-ONLY, and could not be made writable again: {why}. Ask for a switch to {} to make it so.{follows}",
+            tablet.alias, tablet.alias
+        ),
+    });
+    error
 }
 
 /// All others follow the new primary, at the same time; what fails is told.

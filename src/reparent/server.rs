@@ -128,7 +128,9 @@ impl Server {
             Family::MySql => "WAIT_FOR_EXECUTED_GTID_SET",
             Family::MariaDb => "MASTER_GTID_WAIT",
         };
-        let query = format!("SELECT {function}('{position}', {:.3})", limit.as_secs_f64());
+        // MySQL takes 0 for no limit at all.
+        let seconds = f64::max(limit.as_secs_f64(), 0.001);
+        let query = format!("SELECT {function}('{position}', {seconds:.3})");
         let outcome: Option<i64> = self.value(&query, "catching up").await?;
         Ok(outcome == Some(0))
     }
@@ -142,8 +144,9 @@ impl Server {
     }
 
     /// Refuses writes from now on, those of open transactions included: they fail with 1290 when they
-    /// commit. Waits for commits that are on their way. MySQL refuses administrators too, MariaDB does
-    /// not refuse those with READ ONLY ADMIN.
+    /// commit. Waits for statements that write and commits that are on their way, for as long as
+    /// [`Self::wait_for_locks`] says. MySQL refuses administrators too, MariaDB does not refuse those
+    /// with READ ONLY ADMIN.
     ///
     /// # Errors
     /// The server refuses, or does not answer.
@@ -153,6 +156,16 @@ impl Server {
             Family::MariaDb => "SET GLOBAL read_only = ON",
         };
         self.run(&[statement], "refusing writes").await
+    }
+
+    /// How long statements on this connection wait for what others hold; the server counts whole
+    /// seconds, 1 at least.
+    ///
+    /// # Errors
+    /// The server does not answer.
+    pub async fn wait_for_locks(&mut self, limit: Duration) -> Step<()> {
+        let seconds = limit.as_secs().max(1);
+        self.run(&[&format!("SET SESSION lock_wait_timeout = {seconds}")], "session").await
     }
 
     /// Takes writes.
@@ -191,6 +204,45 @@ impl Server {
             Family::MariaDb => "STOP ALL SLAVES",
         };
         self.run(&[statement], "leaving the source").await
+    }
+
+    /// Takes from its source again: what [`Self::stop_following`] stopped.
+    ///
+    /// # Errors
+    /// As [`Self::refuse_writes`].
+    pub async fn go_on_following(&mut self) -> Step<()> {
+        let statement = match self.family {
+            Family::MySql => "START REPLICA",
+            Family::MariaDb => "START ALL SLAVES",
+        };
+        self.run(&[statement], "following again").await
+    }
+
+    /// By how much it is behind its source, in whole seconds, as it says itself.
+    ///
+    /// # Errors
+    /// The server does not answer, has no source, or does not replicate from it at this moment.
+    pub async fn lag(&mut self) -> Step<Duration> {
+        let step = "replication status";
+        let query = match self.family {
+            Family::MySql => "SHOW REPLICA STATUS",
+            Family::MariaDb => "SHOW ALL SLAVES STATUS",
+        };
+        let row: Option<Row> =
+            self.conn.query_first(query).await.map_err(|error| self.failed(step, &error))?;
+        let fault = |detail: String| StepError { server: self.name.clone(), step, detail };
+        let row = row.ok_or_else(|| fault("it follows no server".to_owned()))?;
+        let behind = ["Seconds_Behind_Source", "Seconds_Behind_Master"]
+            .iter()
+            .find_map(|name| row.get_opt::<Option<u64>, _>(*name)?.ok().flatten());
+        behind.map(Duration::from_secs).ok_or_else(|| {
+            let errors = ["Last_IO_Error", "Last_SQL_Error"].iter();
+            let errors = errors.filter_map(|name| row.get_opt::<Option<String>, _>(*name)?.ok().flatten());
+            let errors: Vec<_> = errors.filter(|error| !error.is_empty()).collect();
+            fault(
+                format!("it does not replicate at this moment. {}", errors.join("; ")).trim_end().to_owned(),
+            )
+        })
     }
 
     /// Takes nothing more from its source and forgets it.
@@ -286,8 +338,8 @@ impl Server {
         self.conn.query(query).await.map_err(|error| self.failed("semi-sync", &error))
     }
 
-    /// Waits until no session runs a statement or holds a transaction, replication and our own aside;
-    /// after `grace` such sessions are killed, again and again.
+    /// Waits until no session runs a statement that could write or holds a transaction, replication and
+    /// our own aside; after `grace` such sessions are killed, again and again.
     ///
     /// # Errors
     /// Sessions that are still there after `grace` and `limit`.
@@ -331,11 +383,16 @@ impl Server {
                 continue;
             }
             ours.insert(id);
-            if !matches!(command.as_str(), "Sleep" | "Killed") {
+            let statement = text(row, "Info").unwrap_or_default();
+            // A query that locks nothing may end when it likes; one that calls a function which writes
+            // is found among the transactions.
+            let reads = ["select", "show"].iter().any(|word| starts_with(&statement, word));
+            if !reads && !matches!(command.as_str(), "Sleep" | "Killed") {
                 busy.insert(id);
             }
         }
-        let query = "SELECT trx_mysql_thread_id FROM information_schema.INNODB_TRX";
+        let query = "SELECT trx_mysql_thread_id FROM information_schema.INNODB_TRX \
+                     WHERE trx_autocommit_non_locking = 0";
         let inside: Vec<u64> = self.conn.query(query).await.map_err(|error| self.failed(step, &error))?;
         busy.extend(inside.into_iter().filter(|id| ours.contains(id)));
         Ok(busy)
@@ -361,6 +418,11 @@ impl Server {
     fn failed(&self, step: &'static str, error: &mysql_async::Error) -> StepError {
         StepError { server: self.name.clone(), step, detail: error.to_string() }
     }
+}
+
+/// Whether a statement begins with a keyword, in whatever case.
+fn starts_with(statement: &str, word: &str) -> bool {
+    statement.trim_start().get(..word.len()).is_some_and(|start| start.eq_ignore_ascii_case(word))
 }
 
 /// A string literal, for a session that escapes with backslashes.

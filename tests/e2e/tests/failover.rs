@@ -25,6 +25,8 @@ pub const TESTS: &[Test] = &[
     Test::own("failover/planned switches under 64 writers", planned_switches),
     Test::own("failover/kill -9 of the primary, promotion by hand", promotion_by_hand),
     Test::own("failover/transactions over a planned switch", transactions),
+    Test::own("failover/a switch to a replica that stays behind changes nothing", not_near),
+    Test::own("failover/a switch that takes too long is taken back", taken_back),
 ];
 
 /// Clients that write at the same time.
@@ -78,20 +80,50 @@ impl Bench {
         Secret::new(marker["replication_password"].as_str().expect("a password"))
     }
 
-    fn switch(&self) -> Switched {
-        let plan = Plan {
+    fn plan(&self) -> Plan {
+        Plan {
             new_primary: None,
             avoid_primary: None,
             wait_replicas_timeout: Duration::from_secs(30),
+            tolerable_lag: None,
+            longest_standstill: Duration::from_secs(5),
             grace: Duration::from_millis(500),
             replication_user: "shardgate_replication".into(),
             replication_password: self.password(),
             replication_tls: false,
-        };
+        }
+    }
+
+    fn try_switch(&self, plan: &Plan) -> Result<Switched, String> {
         let (shard, record) = (self.shard(), FileRecord(self.topology()));
         let dialer = dialer();
-        let work = planned(&shard, &dialer, &plan, &record);
-        runtime().block_on(work).unwrap_or_else(|error| panic!("{error}\n{}", self.gate.log_tail()))
+        let work = planned(&shard, &dialer, plan, &record);
+        runtime().block_on(work).map_err(|error| error.to_string())
+    }
+
+    /// A switch that is taken back changes nothing, and is tried again: this machine may have been busy
+    /// with something else for a moment.
+    fn switch(&self) -> Switched {
+        let mut refused = Vec::new();
+        for _ in 0..10 {
+            match self.try_switch(&self.plan()) {
+                Ok(switched) => return switched,
+                Err(error) => {
+                    say(&format!("         {error}"));
+                    refused.push(error);
+                }
+            }
+        }
+        panic!("no switch: {refused:#?}\n{}", self.gate.log_tail())
+    }
+
+    /// How many rows each server has, where it answers.
+    fn counts(&self) -> Vec<i64> {
+        let count = |tablet: &std::sync::Arc<Tablet>| {
+            let mut wire = Gate::server(&socket(tablet)).ok()?;
+            wire.value("select count(*) from small.t").ok()??.parse().ok()
+        };
+        self.shard().tablets.iter().filter_map(count).collect()
     }
 
     fn stop(self) {
@@ -128,9 +160,16 @@ fn write(wire: &mut Wire, id: i64) -> Result<(), WireError> {
     Ok(())
 }
 
+/// Holds writers while a replica is more than so many rows behind what was acknowledged: how fast
+/// replicas apply on this machine is not what is tested.
+const FAR: i64 = 256;
+
 /// Clients write (and some read) through the gate while `during` happens.
-fn under_load(gate: &Gate, writers: usize, readers: usize, during: impl FnOnce(&dyn Fn(i64))) -> Seen {
+fn under_load(bench: &Bench, load: (usize, usize), paced: bool, during: impl FnOnce(&dyn Fn(i64))) -> Seen {
+    let (writers, readers) = load;
+    let gate = &bench.gate;
     let stop = AtomicBool::new(false);
+    let hold = AtomicBool::new(false);
     let next = AtomicI64::new(1);
     let seen = Mutex::new(Seen::default());
     let count = AtomicI64::new(0);
@@ -139,6 +178,10 @@ fn under_load(gate: &Gate, writers: usize, readers: usize, during: impl FnOnce(&
             scope.spawn(|| {
                 let mut wire = gate.connect("small").unwrap();
                 while !stop.load(Ordering::Relaxed) {
+                    if hold.load(Ordering::Relaxed) {
+                        std::thread::park_timeout(Duration::from_millis(5));
+                        continue;
+                    }
                     let id = next.fetch_add(1, Ordering::Relaxed);
                     let began = Instant::now();
                     let written = match write(&mut wire, id) {
@@ -166,6 +209,16 @@ fn under_load(gate: &Gate, writers: usize, readers: usize, during: impl FnOnce(&
                 }
             });
         }
+        if paced {
+            scope.spawn(|| {
+                while !stop.load(Ordering::Relaxed) {
+                    let least = bench.counts().into_iter().min().unwrap_or_default();
+                    let acknowledged = count.load(Ordering::Relaxed);
+                    hold.store(acknowledged - least > FAR, Ordering::Relaxed);
+                    std::thread::park_timeout(Duration::from_millis(20));
+                }
+            });
+        }
         // Waits until so many more statements have ended.
         let more = |wanted: i64| {
             let then = count.load(Ordering::Relaxed);
@@ -185,7 +238,7 @@ fn planned_switches(bed: &Bed) -> Verdict {
     let bench = Bench::start(bed);
     let first = bench.shard();
     let switches = Mutex::new(Vec::new());
-    let seen = under_load(&bench.gate, WRITERS, 4, |more| {
+    let seen = under_load(&bench, (WRITERS, 4), true, |more| {
         more(500);
         // There and on: the second switch finds a former primary among the replicas.
         for _ in 0..2 {
@@ -235,6 +288,115 @@ fn planned_switches(bed: &Bed) -> Verdict {
     let metrics = bench.gate.get("/metrics").unwrap().body;
     let promoted = "vtgate_healthcheck_primary_promoted{keyspace=\"small\",shard_name=\"-\"} 2";
     assert!(metrics.contains(promoted), "{metrics}");
+    bench.stop();
+    Ok(())
+}
+
+/// One replica; the server that is asked is the one that the name says.
+fn pair(bench: &Bench) -> (std::sync::Arc<Tablet>, std::sync::Arc<Tablet>) {
+    let shard = bench.shard();
+    let primary = std::sync::Arc::clone(shard.primary().unwrap());
+    let replica = shard.tablets.iter().find(|tablet| tablet.alias != primary.alias).unwrap();
+    (primary, std::sync::Arc::clone(replica))
+}
+
+/// Writers go on, on the primary of before.
+fn goes_on(bench: &Bench, primary: &Tablet, seen: Seen) {
+    assert!(
+        seen.failed.is_empty(),
+        "{} failed: {}\n{}",
+        seen.failed.len(),
+        seen.failed[0].1,
+        bench.gate.log_tail()
+    );
+    assert!(seen.reads_failed.is_empty(), "{}", seen.reads_failed[0]);
+    assert_eq!(bench.shard().primary().unwrap().alias, primary.alias);
+    let mut acknowledged = seen.acknowledged;
+    acknowledged.sort_unstable();
+    let there: Vec<_> = ids(primary).into_iter().filter(|id| *id < HELD).collect();
+    assert_eq!(there, acknowledged);
+}
+
+/// The id of rows that the tests write aside.
+const HELD: i64 = 1_000_000_000;
+
+fn not_near(bed: &Bed) -> Verdict {
+    let bench = Bench::start(bed);
+    let (primary, replica) = pair(&bench);
+    let mut aside = Gate::server(&socket(&replica)).unwrap();
+    let mariadb = bed.family.kind == crate::server::Kind::MariaDb;
+    let seen = under_load(&bench, (8, 2), false, |more| {
+        more(50);
+        let plan = Plan {
+            new_primary: Some(replica.alias.clone()),
+            wait_replicas_timeout: Duration::from_secs(2),
+            ..bench.plan()
+        };
+        // It applies nothing: what clients write now never arrives.
+        aside.ok("lock tables small.t read").unwrap();
+        more(50);
+        let error = bench.try_switch(&plan).unwrap_err();
+        assert!(error.contains("does not come near it within 2s"), "{error}");
+        assert!(error.contains("Nothing was changed"), "{error}");
+        aside.ok("unlock tables").unwrap();
+        // Its replication is stopped.
+        aside.ok(if mariadb { "stop slave" } else { "stop replica" }).unwrap();
+        let error = bench.try_switch(&plan).unwrap_err();
+        assert!(error.contains("does not replicate at this moment"), "{error}");
+        aside.ok(if mariadb { "start slave" } else { "start replica" }).unwrap();
+        more(50);
+    });
+    goes_on(&bench, &primary, seen);
+    bench.stop();
+    Ok(())
+}
+
+/// The new primary was near, and then does not get what was written last.
+fn taken_back(bed: &Bed) -> Verdict {
+    let bench = Bench::start(bed);
+    let (primary, replica) = pair(&bench);
+    let mut aside = Gate::server(&socket(&replica)).unwrap();
+    let mut looking = Gate::server(&socket(&primary)).unwrap();
+    let seen = under_load(&bench, (8, 2), true, |more| {
+        more(50);
+        let plan = Plan {
+            new_primary: Some(replica.alias.clone()),
+            longest_standstill: Duration::from_secs(6),
+            grace: Duration::from_secs(60),
+            ..bench.plan()
+        };
+        std::thread::scope(|scope| {
+            // The primary cannot refuse writes before this statement has ended, and that is when it is let.
+            looking.ok("do get_lock('held', 60)").unwrap();
+            let long = scope.spawn(|| {
+                let mut wire = Gate::server(&socket(&primary)).unwrap();
+                wire.ok(format!("insert into small.t (id, n) values ({HELD}, get_lock('held', 60))"))
+            });
+            let running = |looking: &mut Wire, text: &str| {
+                let rows = looking.rows("show full processlist").unwrap();
+                let found = rows
+                    .iter()
+                    .any(|row| row.iter().flatten().any(|cell| cell.to_ascii_lowercase().starts_with(text)));
+                found.then_some(())
+            };
+            poll(Duration::from_secs(30), || running(&mut looking, "insert into small.t")).expect("it runs");
+            let switch = scope.spawn(|| bench.try_switch(&plan));
+            poll(Duration::from_secs(60), || running(&mut looking, "set global")).expect("the demotion");
+            aside.ok("lock tables small.t read").unwrap();
+            looking.ok("do release_lock('held')").unwrap();
+            long.join().unwrap().expect("it ends before the primary refuses writes");
+            let error = switch.join().unwrap().unwrap_err();
+            assert!(error.contains("catching up"), "{error}");
+            assert!(error.contains(&format!("{} is the primary and takes writes", primary.alias)), "{error}");
+            aside.ok("unlock tables").unwrap();
+        });
+        more(50);
+    });
+    say(&format!("         longest statement {:.1} s", seen.longest.as_secs_f64()));
+    goes_on(&bench, &primary, seen);
+    // What was in the way is gone.
+    let switched = bench.switch();
+    assert_ne!(switched.primary, primary.alias);
     bench.stop();
     Ok(())
 }
@@ -342,7 +504,7 @@ fn promotion_by_hand(bed: &Bed) -> Verdict {
     let log = tempfile::NamedTempFile::new().expect("a log file");
     let revived = Mutex::new(None);
     let diverged = Mutex::new((Vec::new(), Vec::new()));
-    let seen = under_load(&bench.gate, 8, 4, |more| {
+    let seen = under_load(&bench, (8, 4), false, |more| {
         more(300);
         process::signal(backend.pid, nix::sys::signal::Signal::SIGKILL);
         let killed = Instant::now();
