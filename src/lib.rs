@@ -63,6 +63,7 @@
 //! | KILL, a client that went away | `session/{registry,interrupt}.rs`, `backend/kill.rs` |
 //! | which topology is in use, and why a newer one is not | `topology/watch.rs` |
 //! | etcd: connection, watching, records, keys, locks | `topology/{store,etcd,image,assemble,wire,path,lock}.rs` |
+//! | a planned switch of a primary | `reparent/planned.rs` (the order), `near.rs` (when it is refused), `resume.rs` (cut off), `ctl/reparent.rs` |
 //! | ALTER VSCHEMA | `planner/alter_vschema.rs` reads it, `vschema/alter.rs` applies it, `topology/alter.rs` stores it |
 //! | how what gates read is made of what people write | `topology/directory.rs` |
 //! | logins and passwords | `frontend/{login,users}.rs`, `protocol/auth.rs` |

@@ -43,6 +43,15 @@ impl Config {
             backend.password.is_none() || backend.password_file.is_none(),
             "backend.password and backend.password_file exclude each other",
         );
+        let reparent = &self.reparent;
+        require(
+            reparent.password.is_none() || reparent.password_file.is_none(),
+            "reparent.password and reparent.password_file exclude each other",
+        );
+        require(
+            reparent.replication_password.is_none() || reparent.replication_password_file.is_none(),
+            "reparent.replication_password and reparent.replication_password_file exclude each other",
+        );
         require(backend.pool_size > 0, "backend.pool_size must be at least 1");
         require(self.scratch.max_queries > 0, "scratch.max_queries must be at least 1");
         require(!backend.connect_timeout.is_zero(), "backend.connect_timeout must not be zero");

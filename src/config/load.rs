@@ -168,14 +168,20 @@ impl Config {
         }
         let password = |key: &str, file: &Path| {
             let text = std::fs::read_to_string(file)
-                .map_err(|error| failed(vec![format!("{key}.password_file: {}: {error}", file.display())]))?;
+                .map_err(|error| failed(vec![format!("{key}_file: {}: {error}", file.display())]))?;
             Ok(super::Secret::new(text.trim_end_matches(['\r', '\n'])))
         };
         if let Some(file) = &config.backend.password_file {
-            config.backend.password = Some(password("backend", file)?);
+            config.backend.password = Some(password("backend.password", file)?);
         }
         if let Some(file) = &config.topology.password_file {
-            config.topology.password = Some(password("topology", file)?);
+            config.topology.password = Some(password("topology.password", file)?);
+        }
+        if let Some(file) = &config.reparent.password_file {
+            config.reparent.password = Some(password("reparent.password", file)?);
+        }
+        if let Some(file) = &config.reparent.replication_password_file {
+            config.reparent.replication_password = Some(password("reparent.replication_password", file)?);
         }
         Ok(config)
     }
@@ -194,6 +200,8 @@ impl Config {
             &mut self.users.static_file,
             &mut self.backend.password_file,
             &mut self.backend.tls_ca,
+            &mut self.reparent.password_file,
+            &mut self.reparent.replication_password_file,
             &mut self.log.query_log,
         ]
         .into_iter()

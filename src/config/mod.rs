@@ -178,6 +178,25 @@ groups! {
         read_after_write_timeout: Duration = Duration::from_secs(1),
     }
 
+    /// How `ctl PlannedReparentShard` logs in to the servers of a shard.
+    reparent: Reparent {
+        /// The account that gives servers their roles; "off" takes backend.user. It needs the privileges
+        /// that README names, and is none that gates or clients use.
+        user: Option<String> = None,
+        /// Its password.
+        password: Option<Secret> = None,
+        /// A file that holds the password (a newline at its end is ignored).
+        password_file: Option<PathBuf> = None,
+        /// The account that replicas log in to their primary with (REPLICATION SLAVE).
+        replication_user: Option<String> = None,
+        /// Its password.
+        replication_password: Option<Secret> = None,
+        /// A file that holds the password (a newline at its end is ignored).
+        replication_password_file: Option<PathBuf> = None,
+        /// Whether replicas use TLS towards their primary.
+        replication_tls: bool = false,
+    }
+
     /// Statements that wait while a shard gets a new primary (Vitess's failover buffering).
     buffer: Buffer {
         /// Whether they wait at all.

@@ -10,18 +10,21 @@
 //! | `keyspaces.rs` | keyspaces |
 //! | `shards.rs` | shards |
 //! | `tablets.rs` | tablets |
+//! | `reparent.rs` | the planned switch of a shard's primary |
 //! | `vschemas.rs` | VSchemas, and what cells serve |
 //! | `rules.rs` | routing rules of all kinds |
 //! | `transactions.rs` | distributed transactions |
 //! | `validate.rs` | checks |
 //!
-//! A topology file is shown and checked by the same commands, and changed by none of them. Only
-//! `DistributedTransaction` talks to the shards' servers.
+//! A topology file is shown and checked by the same commands, and changed by none of them but
+//! `PlannedReparentShard`, and only where it is not a person's. Only that command and
+//! `DistributedTransaction` talk to the shards' servers.
 
 mod cells;
 mod difference;
 mod json;
 mod keyspaces;
+mod reparent;
 mod rules;
 mod shards;
 mod tablets;
@@ -93,6 +96,8 @@ pub enum Command {
     GetTablets(tablets::GetTablets),
     /// Changes the type of a server that is not a primary.
     ChangeTabletType(tablets::ChangeTabletType),
+    /// Makes a replica the primary of its shard: in MySQL and in the topology, without losing a write.
+    PlannedReparentShard(reparent::PlannedReparentShard),
     /// Records that a server has been made the primary of its shard by other means.
     TabletExternallyReparented(tablets::Tablet),
     /// Replaces the VSchema of a keyspace, or changes it by a statement.
@@ -210,6 +215,7 @@ pub async fn run(config: &Config, command: Command) -> Answer {
         Command::GetTablet(arguments) => tablets::get(directory, &arguments).await,
         Command::GetTablets(arguments) => tablets::all(directory, &arguments).await,
         Command::ChangeTabletType(arguments) => tablets::change_type(directory, &arguments).await,
+        Command::PlannedReparentShard(arguments) => reparent::planned(config, directory, &arguments).await,
         Command::TabletExternallyReparented(arguments) => tablets::reparented(directory, &arguments).await,
         Command::ApplyVSchema(arguments) => vschemas::apply(directory, &arguments).await,
         Command::GetVSchema(Keyspace { keyspace }) => vschemas::get(directory, &keyspace).await,

@@ -130,6 +130,10 @@ impl Cluster {
         let sockets: Vec<_> = servers.iter().map(Mysqld::socket).collect();
         let text = layout.topology(&sockets, |shard| roles.primary(&layout, shard));
         std::fs::write(&topology, text).map_err(|error| format!("{}: {error}", topology.display()))?;
+        if layout.replicas > 0 {
+            replicas::write_ctl_config(folder.path(), &marker.replication_password)
+                .map_err(|error| format!("{}: {error}", folder.path().display()))?;
+        }
         let config = configuration(options, topology);
         Ok(Self { servers, config, folder })
     }

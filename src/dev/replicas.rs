@@ -113,6 +113,20 @@ pub(super) async fn arrange(
     try_join_all(work).await.map(drop)
 }
 
+/// Writes what `shardgate ctl` has to know of the cluster to switch its primaries. The cluster's folder is
+/// for its user only.
+pub(super) fn write_ctl_config(folder: &Path, password: &str) -> std::io::Result<()> {
+    let text = format!(
+        "# For shardgate ctl --config; shardgate dev writes it anew at each start.\n\
+         [topology]\nkind = \"file\"\npath = \"topology.toml\"\n\
+         [users]\nallow_any = true\n\
+         [backend]\nuser = \"{GATE_USER}\"\n\
+         [reparent]\nuser = \"root\"\nreplication_user = \"{REPLICATION_USER}\"\n\
+         replication_password = \"{password}\"\n"
+    );
+    std::fs::write(folder.join("ctl.toml"), text)
+}
+
 /// Waits until every replica has what its primary has.
 pub(super) async fn catch_up_all(layout: &Layout, servers: &[Mysqld], roles: &Roles) -> Result<(), String> {
     let shards = layout.keyspaces.iter().flat_map(|keyspace| &keyspace.shards);

@@ -6,10 +6,11 @@
 mod near;
 mod planned;
 mod record;
+mod resume;
 mod server;
 
 pub use planned::{Plan, Record, Switched, planned};
-pub use record::FileRecord;
+pub use record::{DirectoryRecord, FileRecord};
 pub use server::{Family, Server, Source};
 
 /// Why a step of replication failed: which server, which step, what it said.

@@ -24,6 +24,7 @@ use futures_util::future::{BoxFuture, join_all};
 use tokio::time::Instant;
 
 use super::near::come_near;
+use super::resume::{complete, cut_off, finish};
 use super::server::{Family, Server, Source};
 use super::{Step, StepError};
 use crate::config::Secret;
@@ -31,7 +32,14 @@ use crate::control::Dialer;
 use crate::topology::{Address, Shard, Tablet, TabletAlias, TabletType};
 
 /// Writes down which server is the primary of a shard.
-pub trait Record {
+pub trait Record: Sync {
+    /// Whether a new primary could be written down at this moment. Asked before anything is changed, and
+    /// again before the new primary takes writes.
+    ///
+    /// # Errors
+    /// Why it could not.
+    fn check(&self) -> Result<(), String>;
+
     /// Makes `new` the primary of its shard and `old` a replica, in one write. When this returns, gates
     /// learn of it.
     ///
@@ -47,6 +55,8 @@ pub struct Plan {
     pub new_primary: Option<TabletAlias>,
     /// A server that must not stay or become the primary.
     pub avoid_primary: Option<TabletAlias>,
+    /// Whether the new primary may be in another cell than the old one.
+    pub other_cells: bool,
     /// How long the new primary may take to come near, while clients write.
     pub wait_replicas_timeout: Duration,
     /// By how much the new primary may say that it is behind, to be tried at all; no limit where none
@@ -113,12 +123,20 @@ const UNDO_TRIES: u32 = 3;
 /// writes again then, unless the new one does already.
 pub async fn planned(shard: &Shard, dialer: &Dialer, plan: &Plan, record: &dyn Record) -> Step<Switched> {
     let mut members = reach_all(shard, dialer).await?;
+    let cannot_record = |why: String| failed(shard, "recording the new primary", &why);
     let old = members.iter().position(|member| member.tablet.kind == TabletType::Primary);
+    if let Some(old) = old
+        && let Some(new) = cut_off(&mut members, old, plan).await?
+    {
+        record.check().map_err(cannot_record)?;
+        return complete(members, (old, new), plan, record).await;
+    }
     let new = choose(&mut members, old, plan).await?;
     if Some(new) == old {
         return finish(members, new, plan).await;
     }
     let Some(old) = old else { return Err(failed(shard, "choosing", "the topology names no primary")) };
+    record.check().map_err(cannot_record)?;
     come_near(&mut members, old, new, plan).await?;
     let waits_for_replicas = members[old].server.is_semi_sync_source().await?;
     members[old].server.wait_for_locks(plan.longest_standstill).await?;
@@ -127,6 +145,9 @@ pub async fn planned(shard: &Shard, dialer: &Dialer, plan: &Plan, record: &dyn R
         Ok(position) => position,
         Err(error) => return Err(take_back(&mut members, (old, new), dialer, error).await),
     };
+    if let Err(why) = record.check() {
+        return Err(take_back(&mut members, (old, new), dialer, cannot_record(why)).await);
+    }
     members[new].server.accept_writes().await?;
     watch.lap("promoting");
     let recorded = record.record(members[new].tablet, Some(members[old].tablet)).await;
@@ -137,37 +158,18 @@ pub async fn planned(shard: &Shard, dialer: &Dialer, plan: &Plan, record: &dyn R
     watch.lap("repointing");
     // Relay logs are deleted for this, which takes time that nobody waits for here.
     members[new].server.forget_source().await?;
-    recorded.map_err(|why| failed(shard, "recording the new primary", &why))?;
+    recorded.map_err(|why| {
+        let alias = &members[new].tablet.alias;
+        cannot_record(format!(
+            "{why}. {alias} takes writes already; ask for the switch again to bring it to its end"
+        ))
+    })?;
     Ok(Switched {
         primary: members[new].tablet.alias.clone(),
         old_primary: Some(members[old].tablet.alias.clone()),
         position,
         without_primary,
         parts: watch.parts,
-        not_following,
-    })
-}
-
-/// The wanted primary is the primary already: a switch that was cut off is brought to its end.
-async fn finish(mut members: Vec<Member<'_>>, primary: usize, plan: &Plan) -> Step<Switched> {
-    let started = Instant::now();
-    let server = &mut members[primary].server;
-    if server.has_source().await? {
-        server.forget_source().await?;
-    }
-    if server.is_read_only().await? {
-        server.accept_writes().await?;
-    }
-    let position = server.position().await?;
-    let without_primary = started.elapsed();
-    let not_following = follow(&mut members, primary, plan).await;
-    let alias = members[primary].tablet.alias.clone();
-    Ok(Switched {
-        primary: alias,
-        old_primary: None,
-        position,
-        without_primary,
-        parts: Vec::new(),
         not_following,
     })
 }
@@ -197,8 +199,15 @@ async fn choose(members: &mut [Member<'_>], old: Option<usize>, plan: &Plan) -> 
     if let Some(wanted) = &plan.new_primary {
         let found = members.iter().position(|member| member.tablet.alias == *wanted);
         let at = found.ok_or_else(|| fault(wanted, "it is not a server of this shard"))?;
+        if plan.avoid_primary.as_ref() == Some(wanted) {
+            return Err(fault(wanted, "it is to be avoided, too"));
+        }
         return match members[at].tablet.kind {
             TabletType::Rdonly => Err(fault(wanted, "a server of type rdonly is never promoted")),
+            _ if !may(plan, old.map(|old| &members[old]), &members[at]) => Err(fault(
+                wanted,
+                "it is in another cell than the primary; --allow-cross-cell-promotion lets it be promoted",
+            )),
             _ => Ok(at),
         };
     }
@@ -211,9 +220,11 @@ async fn choose(members: &mut [Member<'_>], old: Option<usize>, plan: &Plan) -> 
         return Ok(at);
     }
     let mut best: Option<(usize, String)> = None;
-    for (at, member) in members.iter_mut().enumerate() {
-        let avoided = plan.avoid_primary.as_ref() == Some(&member.tablet.alias);
-        if member.tablet.kind != TabletType::Replica || avoided {
+    for at in 0..members.len() {
+        let avoided = plan.avoid_primary.as_ref() == Some(&members[at].tablet.alias);
+        let is_far = !may(plan, old.map(|old| &members[old]), &members[at]);
+        let member = &mut members[at];
+        if member.tablet.kind != TabletType::Replica || avoided || is_far {
             continue;
         }
         let position = member.server.position().await?;
@@ -230,6 +241,11 @@ async fn choose(members: &mut [Member<'_>], old: Option<usize>, plan: &Plan) -> 
         step: "choosing",
         detail: "the shard has no replica that can be promoted".to_owned(),
     })
+}
+
+/// Whether the cell of a server lets it be the new primary.
+fn may(plan: &Plan, old: Option<&Member<'_>>, new: &Member<'_>) -> bool {
+    plan.other_cells || old.is_none_or(|old| old.tablet.alias.cell == new.tablet.alias.cell)
 }
 
 /// The old primary takes no writes any more, and the new one has everything and follows nobody. Whatever
@@ -284,7 +300,7 @@ async fn take_back(
     members: &mut [Member<'_>],
     (old, new): (usize, usize),
     dialer: &Dialer,
-    mut error: StepError,
+    error: StepError,
 ) -> StepError {
     let tablet = members[old].tablet;
     let mut undone = members[old].server.accept_writes().await;
@@ -304,18 +320,18 @@ async fn take_back(
         new.go_on_following().await
     };
     let follows = follows.await.err().map(|why| format!(" {why}.")).unwrap_or_default();
-    error.detail.push_str(&match undone {
-        Ok(()) => format!(". The switch was taken back: {} is the primary and takes writes.{follows}", tablet.alias),
+    let fate = match undone {
+        Ok(()) => format!("The switch was taken back: {} is the primary and takes writes.", tablet.alias),
         Err(why) => format!(
-            ". {} IS STILL READ-ONLY, and could not be made writable again: {why}. Ask for a switch to {} to make it so.{follows}",
+            "{} IS STILL READ-ONLY, and could not be made writable again: {why}. Ask for a switch to {} to make it so.",
             tablet.alias, tablet.alias
         ),
-    });
-    error
+    };
+    StepError { detail: format!("{}. {fate}{follows}", error.detail), ..error }
 }
 
 /// All others follow the new primary, at the same time; what fails is told.
-async fn follow(members: &mut [Member<'_>], primary: usize, plan: &Plan) -> Vec<String> {
+pub(super) async fn follow(members: &mut [Member<'_>], primary: usize, plan: &Plan) -> Vec<String> {
     let (host, port) = match &members[primary].tablet.address {
         Address::Tcp { host, port } => (host.clone(), *port),
         // A server behind a socket is on this machine, and says its port itself.
@@ -356,8 +372,19 @@ impl Watch {
 // === impl Server ===
 
 impl Server {
+    /// Whether `position` holds everything of `other`.
+    pub(super) async fn has_all(&mut self, position: &str, other: &str) -> Step<bool> {
+        match self.family() {
+            Family::MySql => {
+                let query = format!("SELECT GTID_SUBSET('{other}', '{position}')");
+                Ok(self.number(&query, "comparing positions").await? == Some(1))
+            }
+            Family::MariaDb => Ok(sequence(position) >= sequence(other)),
+        }
+    }
+
     /// Whether `position` holds everything of `other` and more.
-    async fn is_ahead(&mut self, position: &str, other: &str) -> Step<bool> {
+    pub(super) async fn is_ahead(&mut self, position: &str, other: &str) -> Step<bool> {
         match self.family() {
             Family::MySql => {
                 let query = format!(

@@ -1,7 +1,8 @@
-//! How does a new primary get into a topology file?
+//! How does a new primary get into the topology?
 //!
-//! A file that a program wrote (`shardgate dev`) is written anew with the two roles changed. A file with
-//! comments was written by a person: it is left alone, and the person reads what to change.
+//! In etcd by the records of shard and tablets, under the shard's lock. A topology file that a program
+//! wrote (`shardgate dev`) is written anew with the two roles changed. A file with comments was written
+//! by a person: it is left alone, and the person reads what to change.
 
 use std::path::{Path, PathBuf};
 
@@ -11,10 +12,37 @@ use toml::{Table, Value};
 
 use super::planned::Record;
 use crate::topology::Tablet;
+use crate::topology::directory::Directory;
+use crate::topology::lock::Lock;
+
+/// The records in etcd, and the lock of the shard.
+#[derive(Debug)]
+pub struct DirectoryRecord<'d> {
+    /// Where the records are.
+    pub directory: &'d Directory,
+    /// The shard's lock, held since before its records were read.
+    pub lock: &'d Lock,
+}
 
 /// A topology file.
 #[derive(Debug, Clone)]
 pub struct FileRecord(pub PathBuf);
+
+// === impl DirectoryRecord ===
+
+impl Record for DirectoryRecord<'_> {
+    fn check(&self) -> Result<(), String> {
+        self.lock.check().map_err(|error| error.to_string())
+    }
+
+    fn record<'a>(&'a self, new: &'a Tablet, _: Option<&'a Tablet>) -> BoxFuture<'a, Result<(), String>> {
+        async move {
+            let promoted = self.directory.make_primary_locked(&new.alias, self.lock).await;
+            promoted.map(drop).map_err(|error| error.to_string())
+        }
+        .boxed()
+    }
+}
 
 // === impl FileRecord ===
 
@@ -27,7 +55,7 @@ impl FileRecord {
             let old = old.map(|old| format!(" and role = \"replica\" for {}", old.alias)).unwrap_or_default();
             format!("{}: write role = \"primary\" for {}{old}", path.display(), new.alias)
         };
-        if text.lines().any(|line| line.trim_start().starts_with('#') || line.contains(" #")) {
+        if has_comments(&text) {
             return Err(format!(
                 "the file has comments, which would be lost; please change it yourself. {}",
                 by_hand()
@@ -43,9 +71,24 @@ impl FileRecord {
 }
 
 impl Record for FileRecord {
+    fn check(&self) -> Result<(), String> {
+        let path = self.0.display();
+        match std::fs::read_to_string(&self.0) {
+            Ok(text) if has_comments(&text) => Err(format!(
+                "{path} has comments, which would be lost: it is a person's file, in which the person changes the roles"
+            )),
+            Ok(_) => Ok(()),
+            Err(error) => Err(format!("{path}: {error}")),
+        }
+    }
+
     fn record<'a>(&'a self, new: &'a Tablet, old: Option<&'a Tablet>) -> BoxFuture<'a, Result<(), String>> {
         async move { self.write(new, old) }.boxed()
     }
+}
+
+fn has_comments(text: &str) -> bool {
+    text.lines().any(|line| line.trim_start().starts_with('#') || line.contains(" #"))
 }
 
 /// Sets the two roles; false where the new primary is not in the file.

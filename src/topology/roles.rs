@@ -28,20 +28,20 @@ impl Directory {
     pub async fn make_primary(&self, alias: &TabletAlias) -> Outcome<Promotion> {
         let (_, tablet) = self.tablet(alias).await?;
         let lock = self.lock_shard(&tablet.keyspace, &tablet.shard, "TabletExternallyReparented").await?;
-        let promoted = self.make_primary_locked(alias, &tablet, &lock).await;
+        let promoted = self.make_primary_locked(alias, &lock).await;
         // Where it cannot be let go now, it goes with its lease.
         lock.release().await.ok();
         promoted
     }
 
-    /// The shard's record comes first: gates go by it from then on, whatever the tablets' records say.
-    async fn make_primary_locked(
-        &self,
-        alias: &TabletAlias,
-        tablet: &topodata::Tablet,
-        lock: &Lock,
-    ) -> Outcome<Promotion> {
-        let (keyspace, shard) = (tablet.keyspace.clone(), tablet.shard.clone());
+    /// The same under the shard's lock, which the caller holds. The shard's record comes first: gates go by
+    /// it from then on, whatever the tablets' records say.
+    ///
+    /// # Errors
+    /// A tablet that does not exist, a lock that was lost, or etcd's.
+    pub async fn make_primary_locked(&self, alias: &TabletAlias, lock: &Lock) -> Outcome<Promotion> {
+        let (_, tablet) = self.tablet(alias).await?;
+        let topodata::Tablet { keyspace, shard, .. } = tablet;
         let since = now();
         let mut old = None;
         lock.check()?;

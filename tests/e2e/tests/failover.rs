@@ -27,6 +27,7 @@ pub const TESTS: &[Test] = &[
     Test::own("failover/transactions over a planned switch", transactions),
     Test::own("failover/a switch to a replica that stays behind changes nothing", not_near),
     Test::own("failover/a switch that takes too long is taken back", taken_back),
+    Test::own("failover/ctl PlannedReparentShard over a topology file", by_command),
 ];
 
 /// Clients that write at the same time.
@@ -66,6 +67,13 @@ impl Bench {
         self.data.path().join("topology.toml")
     }
 
+    /// Gates and tests read the file at any time: it is replaced as a whole.
+    fn replace_topology(&self, text: &str) {
+        let new = self.data.path().join("topology.test");
+        std::fs::write(&new, text).expect("a file");
+        std::fs::rename(&new, self.topology()).expect("it is replaced");
+    }
+
     /// The shard as the topology file says it now.
     fn shard(&self) -> std::sync::Arc<Shard> {
         let text = std::fs::read_to_string(self.topology()).expect("the topology file");
@@ -84,6 +92,7 @@ impl Bench {
         Plan {
             new_primary: None,
             avoid_primary: None,
+            other_cells: false,
             wait_replicas_timeout: Duration::from_secs(30),
             tolerable_lag: None,
             longest_standstill: Duration::from_secs(5),
@@ -397,6 +406,74 @@ fn taken_back(bed: &Bed) -> Verdict {
     // What was in the way is gone.
     let switched = bench.switch();
     assert_ne!(switched.primary, primary.alias);
+    bench.stop();
+    Ok(())
+}
+
+/// `shardgate ctl` with the configuration that `shardgate dev` wrote.
+fn ctl(bench: &Bench, arguments: &[&str]) -> Result<serde_json::Value, String> {
+    let output = Command::new(crate::gate::binary())
+        .args(["ctl", "--config"])
+        .arg(bench.data.path().join("ctl.toml"))
+        .arg("PlannedReparentShard")
+        .args(arguments)
+        .output()
+        .expect("the program runs");
+    if output.status.success() {
+        Ok(serde_json::from_slice(&output.stdout).expect("JSON"))
+    } else {
+        Err(String::from_utf8_lossy(&output.stderr).into_owned())
+    }
+}
+
+fn by_command(bed: &Bed) -> Verdict {
+    let bench = Bench::start(bed);
+    let (primary, replica) = pair(&bench);
+    let (old, new) = (primary.alias.to_string(), replica.alias.to_string());
+    let seen = under_load(&bench, (8, 2), true, |more| {
+        more(50);
+        let refused = |arguments: &[&str], why: &str| {
+            let error = ctl(&bench, arguments).unwrap_err();
+            assert!(error.contains(why), "{arguments:?}: {error}");
+        };
+        refused(&["small/nowhere"], "serves no shard nowhere");
+        refused(&["small/-", "--new-primary", "zone1-9999"], "not a server of this shard");
+        refused(&["small/-", "--expected-primary", &new], "is not equal to expected alias");
+        refused(&["small/-", "--new-primary", &new, "--avoid-primary", &new], "to be avoided");
+        let text = std::fs::read_to_string(bench.topology()).unwrap();
+        bench.replace_topology(&format!("# a person's\n{text}"));
+        refused(&["small/-"], "has comments");
+        bench.replace_topology(&text);
+        let told = ctl(&bench, &["small/-", "--new-primary", &new, "--expected-primary", &old]).unwrap();
+        assert_eq!(told["promoted_primary"]["uid"], replica.alias.uid, "{told}");
+        assert_eq!(told["old_primary"]["uid"], primary.alias.uid, "{told}");
+        assert_eq!(told["not_following"], serde_json::json!([]), "{told}");
+        assert_eq!(bench.shard().primary().unwrap().alias, replica.alias);
+        more(50);
+        // The one to be avoided is not the primary: nothing happens. Then it is, and another one is made.
+        let told = ctl(&bench, &["small/-", "--avoid-primary", &old]).unwrap();
+        assert_eq!(told["promoted_primary"]["uid"], replica.alias.uid, "{told}");
+        let told = ctl(&bench, &["small/-", "--avoid-primary", &new]).unwrap();
+        assert_ne!(told["promoted_primary"]["uid"], replica.alias.uid, "{told}");
+        more(50);
+        // A switch that was cut off before the topology was written: the other server takes writes.
+        let text = std::fs::read_to_string(bench.topology()).unwrap();
+        let before = bench.shard().primary().unwrap().alias.clone();
+        let told = ctl(&bench, &["small/-", "--avoid-primary", &before.to_string()]).unwrap();
+        bench.replace_topology(&text);
+        let again = ctl(&bench, &["small/-"]).unwrap();
+        assert_eq!(again["promoted_primary"], told["promoted_primary"], "{again}");
+        assert_eq!(again["not_following"], serde_json::json!([]), "{again}");
+        more(50);
+    });
+    assert!(seen.failed.is_empty(), "{} failed: {}", seen.failed.len(), seen.failed[0].1);
+    assert!(seen.reads_failed.is_empty(), "{}", seen.reads_failed[0]);
+    let mut acknowledged = seen.acknowledged;
+    acknowledged.sort_unstable();
+    for tablet in &bench.shard().tablets {
+        poll(Duration::from_secs(30), || (ids(tablet) == acknowledged).then_some(()))
+            .unwrap_or_else(|| panic!("{} does not have all", tablet.alias));
+    }
     bench.stop();
     Ok(())
 }
