@@ -851,6 +851,18 @@ impl SqlError {
         )
     }
 
+    /// A name of PREPARE that this session does not have.
+    #[must_use]
+    pub fn unknown_statement_name(name: &str, operation: &str) -> Self {
+        Self::catalogued(
+            None,
+            1243,
+            *b"HY000",
+            Kind::Client,
+            format!("Unknown prepared statement handler ({name}) given to {operation}"),
+        )
+    }
+
     /// FETCH without a cursor.
     #[must_use]
     pub fn no_cursor(id: u32) -> Self {

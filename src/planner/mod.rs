@@ -23,6 +23,7 @@ mod modify;
 mod other;
 mod plan;
 mod predicate;
+mod prepared;
 mod pushdown;
 mod qualifiers;
 mod query;

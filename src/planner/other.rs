@@ -44,8 +44,8 @@ pub(super) fn plan(planner: &Planner<'_>) -> Result<Plan> {
         b"analyze" | b"check" | b"checksum" | b"optimize" | b"repair" => maintenance(planner)?,
         b"flush" => flush(planner)?,
         b"load" => return Ok(planner.unread(StatementKind::Other, load(planner)?)),
-        b"prepare" | b"execute" | b"deallocate" => {
-            return Err(SqlError::unsupported("PREPARE, EXECUTE and DEALLOCATE as statements"));
+        b"prepare" | b"execute" | b"deallocate" | b"drop" => {
+            return super::prepared::plan(planner);
         }
         b"xa" => return Err(SqlError::unsupported("XA transactions of clients")),
         b"handler" => return Err(SqlError::unsupported("HANDLER")),

@@ -412,8 +412,33 @@ pub enum SessionCommand {
         /// How.
         change: VSchemaChange,
     },
+    /// PREPARE name FROM text.
+    Prepare {
+        /// In lower case.
+        name: String,
+        /// Where the text comes from.
+        text: SqlText,
+    },
+    /// EXECUTE name USING variables.
+    Execute {
+        /// In lower case.
+        name: String,
+        /// The user variables, in lower case.
+        using: Vec<String>,
+    },
+    /// DEALLOCATE PREPARE name, in lower case.
+    Deallocate(String),
     /// Accepted, does nothing (UNLOCK TABLES without locks, …).
     Nothing,
+}
+
+/// The text of a PREPARE.
+#[derive(Debug, Clone, PartialEq)]
+pub enum SqlText {
+    /// It stands in the statement.
+    Literal(Operand),
+    /// It is the value of this user variable.
+    Variable(String),
 }
 
 /// What a SET changes.

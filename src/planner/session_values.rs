@@ -74,7 +74,8 @@ pub(super) fn replace(planner: &Planner<'_>, edits: &mut Edits) {
 pub(super) fn replace_in(planner: &Planner<'_>, tokens: &[Token], edits: &mut Edits, names: bool) {
     let text = planner.statement.text;
     let touches = tokens.iter().any(|token| match token.kind {
-        TokenKind::UserVariable | TokenKind::SystemVariable => true,
+        // A value that takes the place of a parameter must not name the column.
+        TokenKind::UserVariable | TokenKind::SystemVariable | TokenKind::Param => true,
         TokenKind::Word => function_piece(token.text(text)).is_some(),
         _ => false,
     });
@@ -134,6 +135,11 @@ pub(super) fn replace_in(planner: &Planner<'_>, tokens: &[Token], edits: &mut Ed
                         list.any_replaced = true;
                     }
                     index = end;
+                }
+            }
+            TokenKind::Param => {
+                if let Some(list) = list {
+                    list.replaced = true;
                 }
             }
             TokenKind::UserVariable | TokenKind::SystemVariable => {

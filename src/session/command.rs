@@ -70,6 +70,9 @@ impl Session {
                 Box::pin(self.alter_vschema(keyspace, change)).await
             }
             SessionCommand::Nothing => Ok(()),
+            SessionCommand::Prepare { .. }
+            | SessionCommand::Execute { .. }
+            | SessionCommand::Deallocate(_) => Err(SqlError::not_preparable()),
         };
         if done.is_ok() {
             let warnings = self.state.own_warnings();
@@ -96,6 +99,13 @@ impl Session {
     /// No target: what CHANGE_USER without a database leaves.
     pub(super) fn deselect(&mut self) {
         self.adopt_target(Target::NONE);
+    }
+
+    /// Where statements are planned and run until the next call; what it was before.
+    pub(super) fn swap_target(&mut self, target: Target) -> Target {
+        let own = std::mem::replace(&mut self.scope.target, target.clone());
+        self.state.select(target);
+        own
     }
 
     fn adopt_target(&mut self, target: Target) {

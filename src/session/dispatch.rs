@@ -155,6 +155,7 @@ impl Session {
         self.transactions = super::transactions(&self.shared);
         self.state.reset();
         self.prepared.clear();
+        self.sql_statements.clear();
         let settings = if self.scope.options.mariadb {
             self.login_settings.clone()
         } else {

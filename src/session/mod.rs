@@ -35,6 +35,7 @@ mod schema_rows;
 mod servers;
 mod set;
 mod show;
+mod sql_prepared;
 mod state;
 mod statements;
 pub mod target;
@@ -43,6 +44,7 @@ mod variables;
 mod views;
 mod world;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -65,7 +67,7 @@ pub use alter_vschema::VSchemaDdl;
 use plan_cache::{PlanCache, Scope};
 use registry::{Registration, Registry};
 use state::SessionState;
-use statements::PreparedStatements;
+use statements::{PreparedStatement, PreparedStatements};
 pub use world::{World, Worlds};
 
 /// What every session of a gate shares. Built once, by the process.
@@ -143,6 +145,8 @@ struct Session {
     scope: Scope,
     normalizer: Normalizer,
     prepared: PreparedStatements,
+    /// What PREPARE as a statement made, by its name in lower case.
+    sql_statements: BTreeMap<Box<str>, PreparedStatement>,
     no_auto_value_on_zero: bool,
     /// `SET SESSION TRANSACTION READ ONLY`.
     reads_only: bool,
@@ -236,6 +240,7 @@ impl Session {
             scope,
             normalizer: Normalizer::new(),
             prepared: PreparedStatements::default(),
+            sql_statements: BTreeMap::new(),
             no_auto_value_on_zero: false,
             reads_only: false,
             multi_statements: capabilities.contains(Capabilities::MULTI_STATEMENTS),

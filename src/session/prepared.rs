@@ -7,9 +7,10 @@ use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 
-use super::plan_cache::Planned;
+use super::plan_cache::{Planned, Scope};
 use super::query::{Parameters, Request};
 use super::statements::PreparedStatement;
+use super::target::Target;
 use super::world::plan_context;
 use super::{Session, World, explain};
 use crate::error::{Result, SqlError};
@@ -54,8 +55,8 @@ impl Session {
         }
     }
 
-    async fn prepared_statement(&mut self, text: &Bytes) -> Result<(PreparedStatement, Metadata)> {
-        if self.prepared.len() >= self.shared.limits.prepared_statements {
+    pub(super) async fn prepared_statement(&mut self, text: &Bytes) -> Result<(PreparedStatement, Metadata)> {
+        if self.prepared.len() + self.sql_statements.len() >= self.shared.limits.prepared_statements {
             return Err(SqlError::too_many_statements(self.shared.limits.prepared_statements));
         }
         self.read(text, false);
@@ -148,37 +149,21 @@ impl Session {
     async fn run_prepared(&mut self, id: u32, execute: &Execute<'_>, values: &[Value]) -> Result<(), Closed> {
         let world = Self::world(&self.shared);
         let Some(statement) = self.prepared.get_mut(id) else { return Ok(()) };
-        let (mut text, (planned_in, plan)) = (statement.text.clone(), statement.plan.clone());
-        self.read(&text, false);
-        match self.expanded(&text, false, &world) {
-            Ok(None) => {}
-            Ok(Some(expanded)) => text = expanded,
-            Err(error) => {
-                self.fail(RowFormat::Binary, &error);
-                return Ok(());
-            }
+        let (mut text, mut planned) = (statement.text.clone(), statement.plan.clone());
+        if let Err(error) = self.plan_again(&mut text, &mut planned, &world) {
+            self.fail(RowFormat::Binary, &error);
+            return Ok(());
         }
-        let scope = self.scope_of_prepared(&world);
-        let plan = if planned_in == scope {
-            plan
-        } else {
-            match self.prepare_plan(&text, &world) {
-                Ok(plan) => {
-                    if let Some(statement) = self.prepared.get_mut(id) {
-                        statement.plan = (scope, Arc::clone(&plan));
-                    }
-                    plan
-                }
-                Err(error) => {
-                    self.fail(RowFormat::Binary, &error);
-                    return Ok(());
-                }
-            }
-        };
+        if let Some(statement) = self.prepared.get_mut(id)
+            && statement.plan.0 != planned.0
+        {
+            statement.plan = planned.clone();
+        }
+        let (Scope { target, .. }, plan) = planned;
         let request = Request { text, format: RowFormat::Binary, more: false };
-        let parameters = Parameters { execute, values };
+        let parameters = Parameters { execute: Some(execute), values };
         self.cursor_wanted = execute.flags & CURSOR_READ_ONLY != 0;
-        let ran = self.run(&plan, &request, Some(parameters), &world).await;
+        let ran = self.run_in(target, &plan, &request, parameters, &world).await;
         self.cursor_wanted = false;
         if let Some(cursor) = self.opened_cursor.take()
             && let Some(statement) = self.prepared.get_mut(id)
@@ -186,6 +171,54 @@ impl Session {
             statement.cursor = Some(cursor);
         }
         ran.map(drop)
+    }
+
+    /// Reads the text of a prepared statement, with definitions in the place of views, and sees that its
+    /// plan is one of now. The statement keeps the database that was selected at PREPARE (MySQL).
+    pub(super) fn plan_again(
+        &mut self,
+        text: &mut Bytes,
+        planned: &mut (Scope, Arc<Planned>),
+        world: &World,
+    ) -> Result<()> {
+        let own = self.swap_target(planned.0.target.clone());
+        let planned_now = self.plan_here(text, planned, world);
+        self.swap_target(own);
+        planned_now
+    }
+
+    fn plan_here(
+        &mut self,
+        text: &mut Bytes,
+        planned: &mut (Scope, Arc<Planned>),
+        world: &World,
+    ) -> Result<()> {
+        self.read(text, false);
+        if let Some(expanded) = self.expanded(text, false, world)? {
+            *text = expanded;
+        }
+        let scope = self.scope_of_prepared(world);
+        if planned.0 != scope {
+            *planned = (scope, self.prepare_plan(text, world)?);
+        }
+        Ok(())
+    }
+
+    /// Runs the plan of a prepared statement under the target that it was prepared for.
+    pub(super) async fn run_in(
+        &mut self,
+        target: Target,
+        plan: &Planned,
+        request: &Request,
+        parameters: Parameters<'_>,
+        world: &World,
+    ) -> Result<bool, Closed> {
+        let own = (target != self.scope.target).then(|| self.swap_target(target));
+        let ran = self.run(plan, request, Some(parameters), world).await;
+        if let Some(own) = own {
+            self.swap_target(own);
+        }
+        ran
     }
 
     /// COM_STMT_SEND_LONG_DATA has no answer: what is wrong with it is told by EXECUTE.

@@ -40,7 +40,8 @@ pub(super) struct Request {
 /// The parameters of an EXECUTE.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Parameters<'a> {
-    pub(super) execute: &'a Execute<'a>,
+    /// The command; none where the parameters are user variables, and the rows text.
+    pub(super) execute: Option<&'a Execute<'a>>,
     pub(super) values: &'a [Value],
 }
 
@@ -111,7 +112,14 @@ impl Session {
         };
         let request = expanded.as_ref().unwrap_or(request);
         match self.plan(&request.text, &world) {
-            Ok(plan) => self.run(&plan, request, None, &world).await,
+            Ok(plan) => {
+                if let Node::Session(command) = &plan.node
+                    && let Some(done) = Box::pin(self.sql_prepared(command, request)).await
+                {
+                    return done;
+                }
+                self.run(&plan, request, None, &world).await
+            }
             Err(error) => {
                 self.fail(request.format, &error);
                 Ok(false)
@@ -355,8 +363,8 @@ impl Session {
                 writing: self.scope.options.writing(),
                 body: self.normalizer.statement(&request.text).body,
             },
-            protocol: match parameters {
-                Some(parameters) => Protocol::Binary(parameters.execute),
+            protocol: match parameters.and_then(|parameters| parameters.execute) {
+                Some(execute) => Protocol::Binary(execute),
                 None => Protocol::Text,
             },
             tablet_type: self.scope.target.tablet_type,

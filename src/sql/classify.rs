@@ -124,6 +124,7 @@ pub fn classify(text: &[u8], tokens: &[Token]) -> StatementKind {
         b"replace" => StatementKind::Replace,
         b"update" => StatementKind::Update,
         b"delete" => StatementKind::Delete,
+        b"drop" if word(1, "prepare") => StatementKind::Other,
         b"create" | b"alter" | b"drop" | b"truncate" | b"rename" => StatementKind::Ddl,
         b"set" => StatementKind::Set,
         b"show" | b"describe" | b"desc" | b"explain" | b"vexplain" => StatementKind::Show,
@@ -155,6 +156,7 @@ pub fn refuses_prepare(text: &[u8], tokens: &[Token]) -> bool {
                 || word(0, "prepare")
                 || word(0, "execute")
                 || word(0, "deallocate")
+                || word(0, "drop")
         }
         _ => false,
     }
@@ -233,6 +235,8 @@ mod tests {
             ("/*!40101 SET x = 1 */", S::Set),
             ("desc t", S::Show),
             ("lock tables t read", S::Other),
+            ("drop prepare s", S::Other),
+            ("drop table prepare", S::Ddl),
             ("", S::Other),
             ("(", S::Other),
             ("`select` 1", S::Other),

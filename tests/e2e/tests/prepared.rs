@@ -5,6 +5,7 @@ use crate::runner::{Bed, Test, Verdict};
 use crate::wire::{COM_STMT_RESET, Login, Param, Reply, lenenc_bytes};
 
 pub const TESTS: &[Test] = &[
+    Test::shared("prepared/by SQL", by_sql),
     Test::shared("prepared/reads", reads),
     Test::shared("prepared/writes", writes),
     Test::shared("prepared/parameters of every type", parameter_types),
@@ -323,5 +324,33 @@ fn transactions(bed: &Bed) -> Verdict {
     pair.execute(count, &[Param::int(500)], Same, "the next transaction");
     pair.execute(insert, &[Param::int(521), Param::int(1)], Same, "the one after it");
     pair.same("delete from w_prepared where id = 521");
+    Ok(())
+}
+
+/// PREPARE, EXECUTE and DEALLOCATE as statements.
+fn by_sql(bed: &Bed) -> Verdict {
+    let cluster = bed.cluster();
+    cluster.pair().cases("sql_prepared.cases", include_str!("../cases/sql_prepared.cases"));
+    // MariaDB prepares more.
+    if bed.family.kind == crate::server::Kind::MySql {
+        let mut pair = cluster.pair();
+        for text in ["begin", "use e2e", "lock tables customer read", "savepoint a"] {
+            pair.same(format!("prepare s from '{text}'"));
+        }
+        pair.same("prepare s from 'select ?'");
+        pair.same("execute s using 1");
+        pair.same("prepare s from concat('select', ' 1')");
+    }
+    // A reset forgets them, and a statement of the binary protocol keeps its database, too.
+    let mut pair = cluster.pair();
+    pair.same("prepare s from 'select 1'");
+    let (gate, direct) = pair.prepare("select count(*) from customer");
+    pair.same("use lone");
+    pair.execute((gate.id, direct.id), &[], Same, "a statement prepared in another database");
+    pair.same("select count(*) from memo where id < 0");
+    for wire in [&mut pair.gate, &mut pair.direct] {
+        wire.command(crate::wire::COM_RESET_CONNECTION, &[]).unwrap();
+    }
+    pair.same("execute s");
     Ok(())
 }
