@@ -25,6 +25,7 @@ mod settings;
 mod statements;
 mod stream;
 mod sysbench;
+mod transfers;
 mod types;
 
 use crate::runner::Test;
@@ -34,6 +35,7 @@ pub fn all() -> Vec<Test> {
     [
         stream::TESTS,
         java::TESTS,
+        transfers::TESTS,
         clients::TESTS,
         chaos::TESTS,
         sysbench::TESTS,
