@@ -569,6 +569,22 @@ impl Catalogue {
             advice: "Add a condition on the sharding column, or /*vt+ ALLOW_SCATTER */ behind the first word.",
         },
         Entry {
+            name: "vexplain_runs",
+            id: Some("VT09008"),
+            code: 1235,
+            state: "42000",
+            meaning: "A form of VEXPLAIN that executes, of a statement that changes rows.",
+            advice: "Write VEXPLAIN /*vt+ EXECUTE_DML_QUERIES */ QUERIES if it may run.",
+        },
+        Entry {
+            name: "explain_over_keyspaces",
+            id: Some("VT03031"),
+            code: 1235,
+            state: "42000",
+            meaning: "EXPLAIN of a query over tables of several keyspaces: no server has them all.",
+            advice: "Use VEXPLAIN ALL, which explains what each server is sent.",
+        },
+        Entry {
             name: "transaction_expired",
             id: None,
             code: 1317,
@@ -1447,6 +1463,35 @@ impl SqlError {
             *b"HY000",
             Kind::Limit,
             "plan includes scatter, which is disallowed by limits.no_scatter; add a condition on the sharding column"
+                .to_owned(),
+        )
+    }
+
+    /// A form of VEXPLAIN that executes, of a statement that changes rows.
+    #[must_use]
+    pub fn vexplain_runs(form: &str) -> Self {
+        Self::catalogued(
+            Some("VT09008"),
+            1235,
+            *b"42000",
+            Kind::Client,
+            format!(
+                "vexplain queries/all will actually run queries, and so does trace: to change rows for an explanation, \
+                 write VEXPLAIN /*vt+ EXECUTE_DML_QUERIES */ {} …",
+                form.to_ascii_uppercase()
+            ),
+        )
+    }
+
+    /// EXPLAIN of a query over tables of several keyspaces.
+    #[must_use]
+    pub fn explain_over_keyspaces() -> Self {
+        Self::catalogued(
+            Some("VT03031"),
+            1235,
+            *b"42000",
+            Kind::Unsupported,
+            "EXPLAIN is only supported for single keyspace; VEXPLAIN ALL explains what each server is sent"
                 .to_owned(),
         )
     }

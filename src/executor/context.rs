@@ -6,7 +6,7 @@ use prometheus::IntCounter;
 use tokio::time::Instant;
 
 use super::own_writes::OwnWrites;
-use super::{MemoryBudget, Scratch, Sequences};
+use super::{MemoryBudget, Scratch, Sequences, Trace};
 use crate::backend::{Pools, Settings};
 use crate::error::{Kind, Outcome, Result, SqlError};
 use crate::health::Health;
@@ -74,6 +74,8 @@ pub struct ExecContext<'a> {
     pub routes: Option<&'a IntCounter>,
     /// The gate's metrics.
     pub metrics: &'a Metrics,
+    /// Where the execution is noted, for VEXPLAIN.
+    pub trace: Option<&'a Trace>,
 }
 
 // === impl ExecContext ===

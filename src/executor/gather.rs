@@ -7,6 +7,8 @@
 //! Inside a transaction the fetches run on its connections and see its changes. Outside, several
 //! fetches of one shard read one snapshot; different shards are read at different moments.
 
+use tokio::time::Instant;
+
 use super::load::Loader;
 use super::route::Targets;
 use super::scatter::{self, Scatter};
@@ -15,9 +17,10 @@ use super::send::Statement;
 use super::site::{Site, SiteContext, full_name};
 use super::stream::RowStream;
 use super::table_copy::TableCopy;
+use super::trace::Asked;
 use super::{ExecContext, Forward, Output, Protocol, RowFormat};
 use crate::error::{Result, SqlError};
-use crate::planner::{Gather, GatherSource, Route, Routing, StatementKind};
+use crate::planner::{Gather, GatherSource, Route, Routing, StatementKind, StepId};
 use crate::sql::{Piece, Template};
 use crate::transaction::Characteristics;
 
@@ -35,6 +38,7 @@ impl<'a> ExecContext<'a> {
     /// A query over copies of its tables.
     pub(super) async fn gather(mut self, gather: &Gather) -> Result<Output<'a>> {
         self.scratch.check(gather, &self.bindings)?;
+        let traced = self.trace.map(|trace| (trace, Instant::now()));
         let permit = self.scratch.admit().await?;
         let mut site = Site::open(self.site_context(), gather).await?;
         let sender = self.sender();
@@ -52,7 +56,15 @@ impl<'a> ExecContext<'a> {
         self.metrics.query.gathered_bytes.inc_by(budget.bytes());
         filled?;
         let (deadline, schema) = (self.deadline, site.schema());
-        let mut held = site.into_held();
+        let held = site.into_held();
+        let mut held = match traced {
+            None => Asked::new(held),
+            Some((trace, began)) => {
+                let step = StepId::of_query(&gather.query);
+                trace.opened(step, began.elapsed());
+                trace.alone(step, held, text.sql())
+            }
+        };
         sender.send(&mut held, &text).await?;
         Ok(Output::Forward(Forward::new(held, deadline).over_copies(schema, permit)))
     }
@@ -133,6 +145,7 @@ impl<'a> ExecContext<'a> {
         let pieces = std::iter::once(Piece::text(&head)).chain(route.query.pieces.iter().cloned());
         let query = Template { pieces: pieces.collect() };
         let mut statement = Statement::new(&query, kind);
+        statement.step = StepId::of_route(route);
         if let Routing::In { values, .. } = &route.routing {
             statement.in_list = values;
         }

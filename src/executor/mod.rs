@@ -39,6 +39,7 @@ mod site;
 mod sort;
 mod stream;
 mod table_copy;
+mod trace;
 mod truncate;
 mod warning;
 
@@ -53,11 +54,12 @@ pub use scratch::{Scratch, ScratchNames};
 pub use sequence::Sequences;
 pub use site::{Site, SiteContext};
 pub use stream::{BATCH_ROWS, RowBatch, RowSource, RowStream};
+pub use trace::{Call, Operator, Trace};
 pub use warning::Warning;
 
 use crate::error::{Result, SqlError};
 use crate::key::TabletType;
-use crate::planner::{Node, Plan, StatementKind};
+use crate::planner::{Node, Plan, Show, StatementKind};
 
 /// Executes a plan. The caller drops the output before the next statement, and then calls
 /// `ShardTransactions::settle`; also after an error.
@@ -83,7 +85,8 @@ pub async fn execute<'a>(plan: &Plan, context: ExecContext<'a>) -> Result<Output
         | Node::Sort { .. }
         | Node::Aggregate(_)
         | Node::Distinct { .. }
-        | Node::Truncate { .. } => context.select(&plan.node, plan.kind).await,
+        | Node::Truncate { .. }
+        | Node::Show(Show::Explain { .. }) => context.select(&plan.node, plan.kind).await,
         Node::Modify(route) => context.modify(route, plan.kind).await,
         // Boxed: the future of every statement would be as large as the largest.
         Node::Insert(insert) => Box::pin(context.insert(insert, plan.kind)).await,

@@ -15,12 +15,12 @@ use super::notes::{Notes, renumbered, row_of};
 use super::output::{OkSummary, SchemaName};
 use super::route::{Target, Targets};
 use super::send::Statement;
+use super::trace::Asked;
 use super::{ExecContext, Output, Warning};
 use crate::backend::{OwnedEvent, Summary};
 use crate::error::{Outcome, Result, SqlError, SqlState};
 use crate::metrics::labels::CommitMode;
 use crate::planner::{Route, Routing, StatementKind};
-use crate::transaction::Held;
 
 /// What a connection is asked after an answer with warnings.
 pub(super) const SHOW_WARNINGS: &[u8] = b"SHOW WARNINGS";
@@ -73,6 +73,9 @@ impl<'a> ExecContext<'a> {
                     if none { failed.error } else { failed.error.final_answer() }
                 })?;
                 self.metrics.query.commit_seconds(mode).observe(begun.elapsed().as_secs_f64());
+                if let Some(trace) = self.trace {
+                    trace.committed(begun.elapsed());
+                }
                 // The session adds their texts.
                 let added = u16::try_from(self.transactions.warnings()).unwrap_or(u16::MAX);
                 summary.warnings = summary.warnings.saturating_add(added);
@@ -212,7 +215,7 @@ fn one_row_info(summary: &Summary) -> Bytes {
 /// Waits for the end of one shard's answer, and reads its warnings where it has some; rows (of
 /// RETURNING) have no place in a sum.
 async fn answer(
-    held: &mut Held<'_>,
+    held: &mut Asked<'_>,
     deadline: Option<tokio::time::Instant>,
 ) -> Result<(Summary, Vec<Warning>)> {
     let read = async {

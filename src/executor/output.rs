@@ -10,12 +10,12 @@ use super::notes::{Notes, SharedNotes};
 use super::row::Shape;
 use super::scratch::ScratchNames;
 use super::stream::RowStream;
+use super::trace::Asked;
 use super::warning::Warning;
 use crate::backend::{Event, ResultSet, Summary};
 use crate::error::{Result, SqlError};
 use crate::protocol::column::Columns;
 use crate::topology::Tablet;
-use crate::transaction::Held;
 
 /// The answer of a plan.
 ///
@@ -50,7 +50,7 @@ pub struct OkSummary {
 /// [`Forward::next`].
 #[derive(Debug)]
 pub struct Forward<'a> {
-    held: Held<'a>,
+    held: Asked<'a>,
     deadline: Option<Instant>,
     /// The names of the copies that the query runs over, and the right to have them.
     copies: Option<(SchemaName, OwnedSemaphorePermit)>,
@@ -86,7 +86,7 @@ pub struct SchemaName {
 // === impl Forward ===
 
 impl<'a> Forward<'a> {
-    pub(super) fn new(held: Held<'a>, deadline: Option<Instant>) -> Self {
+    pub(super) fn new(held: Asked<'a>, deadline: Option<Instant>) -> Self {
         Self { held, deadline, copies: None }
     }
 

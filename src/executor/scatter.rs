@@ -18,11 +18,11 @@ use super::notes::SharedNotes;
 use super::output::SchemaName;
 use super::row::{RowFormat, Shape};
 use super::stream::{BATCH_ROWS, RowBatch, RowSource};
+use super::trace::Asked;
 use crate::backend::OwnedEvent;
 use crate::error::{Result, SqlError};
 use crate::protocol::column::Columns;
 use crate::protocol::row::RawRow;
-use crate::transaction::Held;
 
 /// How many more pieces of an answer are read before its query is killed.
 const DRAIN_EVENTS: usize = 8;
@@ -30,7 +30,7 @@ const DRAIN_EVENTS: usize = 8;
 /// One shard's rows.
 #[derive(Debug)]
 pub(super) struct ShardRows<'a> {
-    held: Held<'a>,
+    held: Asked<'a>,
     deadline: Option<Instant>,
     waiting: std::vec::IntoIter<RawRow>,
     done: bool,
@@ -64,7 +64,7 @@ pub(super) struct Opened<'a> {
 /// # Errors
 /// The first shard's error in the order of the shards; definitions that differ.
 pub(super) async fn open(
-    held: Vec<Held<'_>>,
+    held: Vec<Asked<'_>>,
     format: RowFormat,
     deadline: Option<Instant>,
 ) -> Result<Opened<'_>> {

@@ -1,6 +1,7 @@
 //! How does a tree of plan nodes become a tree of operators?
 
 use bytes::Bytes;
+use tokio::time::Instant;
 
 use super::aggregate::Aggregator;
 use super::compare::RowOrder;
@@ -18,7 +19,7 @@ use super::stream::RowStream;
 use super::truncate::Truncate;
 use super::{ExecContext, MemoryBudget, Output};
 use crate::error::{Result, SqlError};
-use crate::planner::{Node, Route, Routing, SequenceRef, StatementKind, position};
+use crate::planner::{Node, Route, Routing, SequenceRef, Show, StatementKind, StepId, position};
 use crate::protocol::column::{Column, Columns};
 use crate::sql::Operand;
 
@@ -51,7 +52,7 @@ impl<'a> ExecContext<'a> {
             Targets::One(target) | Targets::Nowhere(target) => vec![target],
             Targets::Many(targets) => targets,
         };
-        Box::pin(self.merged(&targets, statement, route, &steps)).await.map(Output::Rows)
+        Box::pin(self.merged(&targets, statement, route, (&steps, node))).await.map(Output::Rows)
     }
 
     async fn merged(
@@ -59,9 +60,10 @@ impl<'a> ExecContext<'a> {
         targets: &[Target],
         statement: Statement<'_>,
         route: &Route,
-        steps: &[Step<'_>],
+        (steps, top): (&[Step<'_>], &Node),
     ) -> Result<Rows<'a>> {
         let (format, deadline, memory) = (self.format(), self.deadline, self.memory);
+        let traced = self.trace.map(|trace| (trace, Instant::now()));
         let schema = targets.first().and_then(|target| SchemaName::of(&target.place.tablet));
         let held = self.send_all(targets, statement).await?;
         let opened = scatter::open(held, format, deadline).await?;
@@ -76,8 +78,17 @@ impl<'a> ExecContext<'a> {
             RowStream::Source(Box::new(Scatter::new(shards)))
         };
         let (mut columns, mut shape) = (columns, shape);
-        for step in steps.iter().rev() {
+        let mut operators = Vec::new();
+        if let Some((trace, began)) = traced {
+            trace.opened(StepId::of_route(route), began.elapsed());
+            rows = trace.over(StepId::of_route(route), rows);
+            operators = operator_ids(top);
+        }
+        for (depth, step) in steps.iter().enumerate().rev() {
             (rows, columns, shape) = step.over(rows, columns, shape, memory)?;
+            if let (Some((trace, _)), Some(Some(step))) = (traced, operators.get(depth)) {
+                rows = trace.over(*step, rows);
+            }
         }
         Ok(Rows { columns, shape, rows, schema, notes })
     }
@@ -89,6 +100,7 @@ impl<'a> ExecContext<'a> {
         loop {
             at = match at {
                 Node::Route(route) => return Ok((steps, route)),
+                Node::Show(Show::Explain { route, .. }) => return Ok((steps, route)),
                 Node::Limit { input, count, offset } => {
                     let number = |operand: &Option<Operand>| {
                         operand.as_ref().map(|operand| self.row_count(operand)).transpose()
@@ -130,6 +142,30 @@ impl<'a> ExecContext<'a> {
         };
         let rows = RowStream::Known([shape.row(&[Some(&value)])].into());
         Ok(Output::Rows(Rows { columns, shape, rows, schema: None, notes: SharedNotes::default() }))
+    }
+}
+
+/// The operators from the top down; none for those that a plan's description leaves out.
+fn operator_ids(top: &Node) -> Vec<Option<StepId>> {
+    let mut ids = Vec::new();
+    let mut at = top;
+    loop {
+        let id = Some(StepId::of_operator(at));
+        at = match at {
+            Node::Limit { input, .. } | Node::Sort { input, .. } | Node::Distinct { input, .. } => {
+                ids.push(id);
+                input
+            }
+            Node::Aggregate(aggregate) => {
+                ids.push(id);
+                &aggregate.input
+            }
+            Node::Truncate { input, .. } => {
+                ids.push(None);
+                input
+            }
+            _ => return ids,
+        };
     }
 }
 

@@ -9,11 +9,12 @@ use futures_util::future::try_join_all;
 use super::context::Protocol;
 use super::route::Target;
 use super::row::RowFormat;
+use super::trace::{Asked, Asking};
 use super::{ExecContext, Output, SchemaName};
 use crate::backend::Lease;
 use crate::error::{Result, SqlError};
 use crate::key::TabletType;
-use crate::planner::StatementKind;
+use crate::planner::{StatementKind, StepId};
 use crate::protocol::statement::encode_execute;
 use crate::sql::{Bindings, Operand, ShardText, Template};
 use crate::transaction::{Connect, Held, Place, ShardTransactions};
@@ -23,6 +24,8 @@ use crate::transaction::{Connect, Held, Place, ShardTransactions};
 pub(super) struct Statement<'s> {
     /// The text with its holes.
     pub(super) query: &'s Template,
+    /// The part of the plan that it is of.
+    pub(super) step: StepId,
     /// The routing's IN list.
     pub(super) in_list: &'s [Operand],
     /// The INSERT's rows.
@@ -76,6 +79,7 @@ impl<'s> Statement<'s> {
         let writes = !matches!(kind, StatementKind::Select | StatementKind::Show);
         Self {
             query,
+            step: StepId::of_query(query),
             in_list: &[],
             rows: &[],
             limit: u64::MAX,
@@ -109,11 +113,12 @@ impl<'a> ExecContext<'a> {
         }
         // Rendered first: a shard joins a transaction only for a statement that can be sent.
         let text = sender.render(&target, statement)?;
-        let mut held = self.connections(std::slice::from_ref(&target), statement).await?;
-        let mut held = held.pop().ok_or_else(|| SqlError::bug("a shard without a connection"))?;
-        let sent = sender.send(&mut held, &text).await;
+        let targets = std::slice::from_ref(&target);
+        let mut asked = self.connected(targets, statement, std::slice::from_ref(&text)).await?;
+        let mut asked = asked.pop().ok_or_else(|| SqlError::bug("a shard without a connection"))?;
+        let sent = sender.send(&mut asked, &text).await;
         sent.map_err(|error| SchemaName::in_error(&target.place.tablet, error))?;
-        Ok(Output::Forward(super::Forward::new(held, deadline)))
+        Ok(Output::Forward(super::Forward::new(asked, deadline)))
     }
 
     /// Sends the statement to all targets, each with its own text; the answers are still to come.
@@ -121,7 +126,7 @@ impl<'a> ExecContext<'a> {
         self,
         targets: &[Target],
         statement: Statement<'_>,
-    ) -> Result<Vec<Held<'a>>> {
+    ) -> Result<Vec<Asked<'a>>> {
         let sender = self.sender();
         let mut targets = Cow::Borrowed(targets);
         if self.tablet_type != TabletType::Primary {
@@ -130,9 +135,9 @@ impl<'a> ExecContext<'a> {
         let targets = &*targets;
         let texts =
             targets.iter().map(|target| sender.render(target, statement)).collect::<Result<Vec<_>>>()?;
-        let mut held = self.connections(targets, statement).await?;
+        let mut held = self.connected(targets, statement, &texts).await?;
         let sent = held.iter_mut().zip(texts.iter().zip(targets)).map(
-            async |(held, (text, target)): (&mut Held<'a>, (&Text, &Target))| {
+            async |(held, (text, target)): (&mut Asked<'a>, (&Text, &Target))| {
                 if statement.guarded {
                     held.guard();
                 }
@@ -142,14 +147,35 @@ impl<'a> ExecContext<'a> {
         );
         let sent = futures_util::future::join_all(sent).await;
         if let Some(error) = sent.into_iter().find_map(Result::err) {
-            futures_util::future::join_all(held.iter_mut().map(Held::cancel)).await;
+            futures_util::future::join_all(held.iter_mut().map(|held| held.cancel())).await;
             return Err(error);
         }
         Ok(held)
     }
 
+    /// Connections that are about to be sent these texts.
+    async fn connected(
+        self,
+        targets: &[Target],
+        statement: Statement<'_>,
+        texts: &[Text],
+    ) -> Result<Vec<Asked<'a>>> {
+        let Some(trace) = self.trace else {
+            let held = self.connections(targets, statement, None).await?;
+            return Ok(held.into_iter().map(Asked::new).collect());
+        };
+        let asking = trace.ask(statement.step, targets, self.transactions);
+        let held = self.connections(targets, statement, Some(&asking)).await?;
+        Ok(asking.sent(held, texts.iter().map(Text::sql)))
+    }
+
     /// The connections of the transaction, or one per shard for this statement alone.
-    async fn connections(self, targets: &[Target], statement: Statement<'_>) -> Result<Vec<Held<'a>>> {
+    async fn connections(
+        self,
+        targets: &[Target],
+        statement: Statement<'_>,
+        asking: Option<&Asking<'_>>,
+    ) -> Result<Vec<Held<'a>>> {
         #[allow(clippy::cast_precision_loss, reason = "a number of shards")]
         self.metrics.query.shards_per_query.observe(targets.len() as f64);
         if let Some(routes) = self.routes {
@@ -165,9 +191,11 @@ impl<'a> ExecContext<'a> {
             return transactions.join(&places, connect, statement.writes).await;
         }
         let next = transactions.next();
-        let mut held = match targets {
-            [target] => vec![own(target, connect).await?],
-            _ => try_join_all(targets.iter().map(|target| own(target, connect))).await?,
+        let mut held = if let [target] = targets {
+            vec![own(target, connect, 0, asking).await?]
+        } else {
+            let own = |(at, target)| own(target, connect, at, asking);
+            try_join_all(targets.iter().enumerate().map(own)).await?
         };
         if statement.joins && self.names_tables && !next.is_empty() {
             // The statement is the next transaction. Should it not get so far, the server still waits
@@ -182,13 +210,21 @@ impl<'a> ExecContext<'a> {
     }
 }
 
-async fn own<'a>(target: &Target, connect: Connect<'_>) -> Result<Held<'a>> {
+async fn own<'a>(
+    target: &Target,
+    connect: Connect<'_>,
+    at: usize,
+    asking: Option<&Asking<'_>>,
+) -> Result<Held<'a>> {
     let Place { shard, tablet } = &target.place;
     let lease: Lease = connect
         .pools
         .lease(tablet, connect.found_rows, connect.settings)
         .await
         .map_err(|error| error.for_shard(&shard.full_name()))?;
+    if let Some(asking) = asking {
+        asking.has(at);
+    }
     Ok(Held::Own { lease, shard: std::sync::Arc::clone(shard) })
 }
 

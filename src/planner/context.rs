@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Node, Plan, Route, Routing, StatementKind};
+use super::{Node, Plan, Route, Routing, Show, StatementKind};
 use crate::error::{Result, SqlError};
 use crate::key::{Destination, TabletType};
 use crate::sql::{Edits, Operand, Statement, Template, Token, TokenKind, literal, syntax_error};
@@ -182,6 +182,7 @@ fn node_reads_session(node: &Node) -> bool {
             insert.query.reads_session() || insert.rows.iter().any(Template::reads_session)
         }
         Node::Gather(gather) => gather.query.reads_session(),
+        Node::Show(Show::Explain { route, .. }) => route.query.reads_session(),
         Node::NextValues { .. } | Node::Show(_) | Node::Session(_) => false,
     }
 }

@@ -89,9 +89,18 @@ impl Page<'_> {
                 self.line(depth, &text);
             }
             Node::Show(Show::Tables { route }) => self.route("Show tables", route, depth),
-            Node::Show(Show::Vexplain(plan)) => {
-                self.line(depth, "Show plan");
-                self.node(&plan.node, depth + 1);
+            Node::Show(Show::Explain { route, one_of_several }) => {
+                let name = if *one_of_several { "Explain one of several" } else { "Explain" };
+                self.route(name, route, depth);
+            }
+            Node::Show(Show::Vexplain(own)) => {
+                self.line(depth, &format!("Vexplain {}", own.form.word()));
+                match &own.keys {
+                    Some(keys) => {
+                        let _ = writeln!(self.out, "{keys}");
+                    }
+                    None => self.node(&own.plan.node, depth + 1),
+                }
             }
             Node::Show(show) => self.line(depth, &format!("Show {show:?}")),
             Node::Session(command) => self.line(depth, &format!("Session {command:?}")),

@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use super::{Gather, Routing};
+use super::{Gather, Routing, Vexplain};
 pub use crate::sql::StatementKind;
 use crate::sql::{Operand, Template};
 use crate::vindex::Vindex;
@@ -355,9 +355,16 @@ pub enum Show {
         /// FULL: the statements are not cut.
         full: bool,
     },
-    /// VEXPLAIN PLAN statement: the plan's description as JSON.
-    Vexplain(Box<Plan>),
-    /// VEXPLAIN PLAN of something refused: kept so that the refusal reaches the client.
+    /// VEXPLAIN of a statement.
+    Vexplain(Box<Vexplain>),
+    /// EXPLAIN or DESCRIBE: a server's answer.
+    Explain {
+        /// Which server is asked.
+        route: Box<Route>,
+        /// The statement runs on several shards, of which one explains its part.
+        one_of_several: bool,
+    },
+    /// SHOW TABLES.
     Tables {
         /// SHOW TABLES of this keyspace's first shard, under the keyspace's name.
         route: Box<Route>,

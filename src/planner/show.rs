@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::context::{Cursor, Planner};
 use super::query::targeted;
-use super::{Node, Plan, Route, Routing, Show, StatementKind, qualifiers, session_values};
+use super::{Node, Plan, Route, Routing, Show, StatementKind, qualifiers, session_values, vexplain};
 use crate::error::{Result, SqlError};
 use crate::sql::{Edits, LiteralKind, Piece, TokenKind, literal};
 
@@ -16,7 +16,7 @@ pub(super) fn plan(planner: &Planner<'_>) -> Result<Plan> {
     let node = if cursor.is("show") {
         show(planner)?
     } else if cursor.is("vexplain") {
-        vexplain(planner)?
+        vexplain::plan(planner)?
     } else {
         explain(planner)?
     };
@@ -342,31 +342,48 @@ fn explain(planner: &Planner<'_>) -> Result<Node> {
         let keyspace = table_at(planner, &mut cursor, &mut edits)?;
         return Ok(any_shard(planner, keyspace, &edits));
     };
-    let analyze = (1..start).any(|index| planner.statement.is_word(index, "analyze"));
-    let inner = inner_plan(planner, start)?;
-    let route = match inner.node {
-        Node::Route(route) | Node::Modify(route) => Some(route),
-        _ => None,
+    let inner = super::plan(&vexplain::inner_statement(planner, start), planner.context)?;
+    let sharded_rows =
+        matches!(&inner.node, Node::Insert(insert) if insert.sharding.is_some() && insert.rows.len() > 1);
+    let gathers = matches!(inner.node, Node::Gather(_));
+    let of_one_keyspace = |name: &String| name.split_once('.').map(|(keyspace, _)| keyspace.to_owned());
+    let mut keyspaces: Vec<String> = inner.tables.iter().filter_map(of_one_keyspace).collect();
+    keyspaces.dedup();
+    if gathers && keyspaces.len() > 1 {
+        return Err(SqlError::explain_over_keyspaces());
+    }
+    let route = leaf(inner.node);
+    let (routing, one_of_several) = match route.as_ref().map(|route| &route.routing) {
+        Some(
+            own @ (Routing::Unsharded
+            | Routing::EqualUnique(_)
+            | Routing::ByDestination(_)
+            | Routing::AnyShard),
+        ) => (own.clone(), false),
+        Some(Routing::None) => (Routing::AnyShard, false),
+        Some(_) => (Routing::AnyShard, true),
+        None => (Routing::AnyShard, sharded_rows || gathers),
     };
-    let routing = match &route {
-        Some(route) => match &route.routing {
-            Routing::Unsharded => Routing::Unsharded,
-            Routing::EqualUnique(condition) => Routing::EqualUnique(condition.clone()),
-            Routing::ByDestination(destination) => Routing::ByDestination(destination.clone()),
-            _ if analyze => return Err(SqlError::unsupported("EXPLAIN ANALYZE over several shards")),
-            _ => Routing::AnyShard,
-        },
-        None if analyze => return Err(SqlError::unsupported("EXPLAIN ANALYZE over several shards")),
-        None => Routing::AnyShard,
-    };
-    let keyspace = route.and_then(|route| route.keyspace).or_else(|| {
-        let table = inner.tables.first()?;
-        let (keyspace, _) = table.split_once('.')?;
-        planner.existing(keyspace).ok()
-    });
+    let keyspace = route
+        .and_then(|route| route.keyspace)
+        .or_else(|| keyspaces.first().and_then(|keyspace| planner.existing(keyspace).ok()));
     session_values::replace(planner, &mut edits);
     qualifiers::replace_all(planner, &mut edits);
-    Ok(Node::Route(planner.route(keyspace, routing, &edits)))
+    let route = Box::new(planner.route(keyspace, routing, &edits));
+    Ok(Node::Show(Show::Explain { route, one_of_several }))
+}
+
+/// The route at the bottom of a plan.
+fn leaf(node: Node) -> Option<Route> {
+    match node {
+        Node::Route(route) | Node::Modify(route) => Some(route),
+        Node::Limit { input, .. }
+        | Node::Sort { input, .. }
+        | Node::Distinct { input, .. }
+        | Node::Truncate { input, .. } => leaf(*input),
+        Node::Aggregate(aggregate) => leaf(*aggregate.input),
+        _ => None,
+    }
 }
 
 /// Where the explained statement begins; none for DESCRIBE table.
@@ -376,28 +393,4 @@ fn statement_start(cursor: &Cursor<'_>) -> Option<usize> {
         cursor.statement.tokens[index].kind == TokenKind::LeftParen && index == 1
             || verbs.iter().any(|verb| cursor.statement.is_word(index, verb))
     })
-}
-
-/// The plan of the statement that begins at a token.
-fn inner_plan(planner: &Planner<'_>, start: usize) -> Result<Plan> {
-    let mut statement = planner.statement;
-    statement.tokens = statement.tokens.get(start..).unwrap_or_default();
-    statement.body.0 = statement.tokens.first().map_or(statement.body.1, |token| token.start);
-    super::plan(&statement, planner.context)
-}
-
-fn vexplain(planner: &Planner<'_>) -> Result<Node> {
-    let mut cursor = planner.cursor();
-    cursor.at = 1;
-    for mode in ["queries", "all", "trace", "keys"] {
-        if cursor.is(mode) {
-            return Err(SqlError::unsupported(&format!("VEXPLAIN {}", mode.to_ascii_uppercase())));
-        }
-    }
-    cursor.eat(&["plan"]);
-    if cursor.at_end() {
-        return Err(cursor.error());
-    }
-    let plan = inner_plan(planner, cursor.at)?;
-    Ok(Node::Show(Show::Vexplain(Box::new(plan))))
 }

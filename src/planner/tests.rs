@@ -1,6 +1,7 @@
 //! Do the plans in `testdata/plans` come out as they are written there?
 //!
-//! Each file: a header `# vschema NAME [keyspace KS] [shard NAME] [schema NAME]` (tables of the keyspace), then cases: an optional comment,
+//! Each file: a header `# vschema NAME [keyspace KS] [shard NAME] [schema NAME] [json]` (tables of the keyspace;
+//! plans as VEXPLAIN PLAN prints them), then cases: an optional comment,
 //! the statement, `----`, the plan or the error, and a blank line. `UPDATE_GOLDEN=1` rewrites the
 //! expectations.
 
@@ -17,6 +18,8 @@ struct Setting {
     vschema: VSchema,
     keyspace: Option<String>,
     destination: Option<Destination>,
+    /// Plans are written as VEXPLAIN PLAN prints them.
+    json: bool,
 }
 
 impl Setting {
@@ -41,7 +44,12 @@ impl Setting {
             schema.keyspaces.insert(keyspace.into(), Arc::new(tables));
             vschema = vschema.with_schema(Arc::new(schema), 1);
         }
-        Self { vschema, keyspace: after("keyspace"), destination: after("shard").map(Destination::Shard) }
+        Self {
+            vschema,
+            keyspace: after("keyspace"),
+            destination: after("shard").map(Destination::Shard),
+            json: words.contains(&"json"),
+        }
     }
 
     fn answer(&self, text: &str) -> String {
@@ -57,6 +65,9 @@ impl Setting {
         };
         let planned = if prepared { prepare_plan(&statement, &context) } else { plan(&statement, &context) };
         match planned {
+            Ok(plan) if self.json => {
+                indented(&tree_json(&plan, &statement, &self.vschema, &|_| serde_json::Map::new()))
+            }
             Ok(plan) => describe(&plan, &statement),
             Err(error) => format!("error {} {} {}\n", error.code(), error.state(), error.client_text()),
         }

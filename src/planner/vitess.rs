@@ -8,7 +8,7 @@ use serde_json::{Map, Value as Json, json};
 use super::describe::{destination_text, function, group_by, operand, render, sort_keys};
 use super::{
     Gather, GatherSource, GatherTable, Insert, Node, Plan, PlanContext, Route, Routing, Show, StatementKind,
-    plan,
+    StepId, plan,
 };
 use crate::sql::{LexOptions, Normalizer, Operand, Statement, TokenKind};
 use crate::vschema::VSchema;
@@ -36,28 +36,37 @@ pub fn plan_line(text: &str, context: &PlanContext<'_>) -> String {
     line.to_string()
 }
 
-/// The plan as an indented JSON text, the one row of `VEXPLAIN PLAN`.
+/// The tree of a plan, as `VEXPLAIN PLAN` prints it. `notes` adds keys to a part of it.
 #[must_use]
-pub fn describe_json(plan: &Plan, statement: &Statement<'_>, vschema: &VSchema) -> String {
+pub fn tree_json(
+    plan: &Plan,
+    statement: &Statement<'_>,
+    vschema: &VSchema,
+    notes: &dyn Fn(StepId) -> Map<String, Json>,
+) -> Json {
+    Writer { statement, vschema, kind: plan.kind, tables: &plan.tables, notes }.node(&plan.node)
+}
+
+/// JSON with tabs, as Vitess prints it.
+#[must_use]
+pub fn indented(json: &Json) -> String {
     let mut out = Vec::new();
     let formatter = serde_json::ser::PrettyFormatter::with_indent(b"\t");
     let mut serializer = serde_json::Serializer::with_formatter(&mut out, formatter);
-    let tree = Writer { statement, vschema, kind: plan.kind, tables: &plan.tables }.node(&plan.node);
-    match serde::Serialize::serialize(&tree, &mut serializer) {
+    match serde::Serialize::serialize(json, &mut serializer) {
         Ok(()) => String::from_utf8_lossy(&out).into_owned(),
-        Err(_) => tree.to_string(),
+        Err(_) => json.to_string(),
     }
 }
 
 /// The plan in Vitess's form.
 #[must_use]
 pub fn plan_json(plan: &Plan, statement: &Statement<'_>, vschema: &VSchema) -> Json {
-    let writer = Writer { statement, vschema, kind: plan.kind, tables: &plan.tables };
     let mut json = Map::new();
     json.insert("Type".into(), plan_type(plan).into());
     json.insert("QueryType".into(), query_type(plan.kind, statement).into());
     json.insert("Original".into(), String::from_utf8_lossy(statement.text).into_owned().into());
-    json.insert("Instructions".into(), writer.node(&plan.node));
+    json.insert("Instructions".into(), tree_json(plan, statement, vschema, &|_| Map::new()));
     if !plan.tables.is_empty() {
         json.insert("TablesUsed".into(), plan.tables.clone().into());
     }
@@ -100,9 +109,14 @@ struct Writer<'a> {
     vschema: &'a VSchema,
     kind: StatementKind,
     tables: &'a [String],
+    notes: &'a dyn Fn(StepId) -> Map<String, Json>,
 }
 
 impl Writer<'_> {
+    fn note(&self, json: &mut Map<String, Json>, step: StepId) {
+        json.extend((self.notes)(step));
+    }
+
     fn node(&self, node: &Node) -> Json {
         match node {
             Node::Route(route) if self.is_sent() => self.send("Send", route),
@@ -116,6 +130,7 @@ impl Writer<'_> {
             },
             Node::Limit { input, count, offset } => {
                 let mut json = operator("Limit");
+                self.note(&mut json, StepId::of_operator(node));
                 put(&mut json, "Count", count.as_ref().map(|count| self.operand(count)));
                 put(&mut json, "Offset", offset.as_ref().map(|offset| self.operand(offset)));
                 self.with_input(json, input)
@@ -123,6 +138,7 @@ impl Writer<'_> {
             Node::Sort { input, keys } => {
                 let mut json = operator("Sort");
                 json.insert("Variant".into(), "Memory".into());
+                self.note(&mut json, StepId::of_operator(node));
                 json.insert("OrderBy".into(), sort_keys(keys).into());
                 self.with_input(json, input)
             }
@@ -130,6 +146,7 @@ impl Writer<'_> {
                 let mut json = operator("Aggregate");
                 let variant = if aggregate.group.is_empty() { "Scalar" } else { "Ordered" };
                 json.insert("Variant".into(), variant.into());
+                self.note(&mut json, StepId::of_operator(node));
                 let functions: Vec<String> = aggregate
                     .functions
                     .iter()
@@ -141,6 +158,7 @@ impl Writer<'_> {
             }
             Node::Distinct { input, keys } => {
                 let mut json = operator("Distinct");
+                self.note(&mut json, StepId::of_operator(node));
                 json.insert("Collations".into(), group_by(keys).into());
                 self.with_input(json, input)
             }
@@ -155,11 +173,13 @@ impl Writer<'_> {
                 json.insert("Values".into(), json!([self.operand(count)]));
                 json.into()
             }
-            Node::Show(Show::Tables { route }) => self.send("Send", route),
-            Node::Show(Show::Vexplain(plan)) => {
+            Node::Show(Show::Tables { route } | Show::Explain { route, .. }) => self.send("Send", route),
+            Node::Show(Show::Vexplain(own)) => {
                 let mut json = operator("VEXPLAIN");
-                json.insert("Type".into(), "plan".into());
-                self.with_input(json, &plan.node)
+                json.insert("Type".into(), own.form.word().into());
+                let inner = Writer { kind: own.plan.kind, tables: &own.plan.tables, ..*self };
+                json.insert("Inputs".into(), Json::Array(vec![inner.node(&own.plan.node)]));
+                json.into()
             }
             Node::Show(show) => {
                 let mut json = operator("ShowExec");
@@ -190,14 +210,12 @@ impl Writer<'_> {
     fn gather(&self, gather: &Gather) -> Json {
         let mut json = operator("Gather");
         json.insert("Variant".into(), "TemporaryTables".into());
+        self.note(&mut json, StepId::of_query(&gather.query));
         json.insert("Reason".into(), gather.refusal.to_string().into());
         json.insert("Query".into(), render(&gather.query, self.statement).into());
         let input = |table: &GatherTable| {
             let mut json = match &table.source {
-                GatherSource::Fetch(route) | GatherSource::Lock(route) => match self.route("Route", route) {
-                    Json::Object(json) => json,
-                    _ => Map::new(),
-                },
+                GatherSource::Fetch(route) | GatherSource::Lock(route) => self.fetch(route),
                 GatherSource::Copy(from) => {
                     let mut json = operator("Copy");
                     put(&mut json, "From", gather.tables.get(*from).map(|from| from.name.to_string()));
@@ -211,6 +229,14 @@ impl Writer<'_> {
         };
         json.insert("Inputs".into(), gather.tables.iter().map(input).collect::<Vec<_>>().into());
         json.into()
+    }
+
+    /// The route of one table's rows; its columns are known when it runs.
+    fn fetch(&self, route: &Route) -> Map<String, Json> {
+        let Json::Object(mut json) = self.route("Route", route) else { return Map::new() };
+        let query = render(&route.query, self.statement);
+        json.insert("Query".into(), format!("SELECT {{columns}} {query}").into());
+        json
     }
 
     /// Statements that Vitess sends past its planner.
@@ -251,6 +277,7 @@ impl Writer<'_> {
         if let Routing::ByDestination(destination) = &route.routing {
             json.insert("TargetDestination".into(), destination_text(destination).into());
         }
+        self.note(&mut json, StepId::of_route(route));
         put(&mut json, "OrderBy", (!route.order.is_empty()).then(|| sort_keys(&route.order)));
         json.insert("Query".into(), render(&route.query, self.statement).into());
         if let Some((vindex, values)) = self.values(&route.routing) {
@@ -297,6 +324,7 @@ impl Writer<'_> {
             };
             json.insert("TargetDestination".into(), destination.into());
         }
+        self.note(&mut json, StepId::of_route(route));
         json.insert("Query".into(), render(&route.query, self.statement).into());
         json.into()
     }
@@ -306,6 +334,7 @@ impl Writer<'_> {
         let variant = if insert.sharding.is_some() { "Sharded" } else { "Unsharded" };
         json.insert("Variant".into(), variant.into());
         json.insert("Keyspace".into(), self.keyspace(&insert.keyspace));
+        self.note(&mut json, StepId::of_query(&insert.query));
         if let Some(sequence) = &insert.sequence {
             let given: Vec<String> = sequence
                 .given

@@ -46,8 +46,8 @@ pub(super) async fn open(
         Output::Forward(forward) => open_forwarded(client, entry, forward, status, cursor).await,
         Output::Rows(rows) => open_merged(client, entry, rows, status, cursor).await,
         done @ Output::Done(_) => {
-            let answer =
-                super::reply::Answer { format: RowFormat::Binary, status, more: false, counts_rows: false };
+            let format = RowFormat::Binary;
+            let answer = super::reply::Answer { format, status, more: false, counts_rows: false, notes: 0 };
             let sent = super::reply::send(client, entry, done, answer).await?;
             Ok(sent.map(|answered| (answered, None)))
         }
@@ -97,6 +97,7 @@ async fn open_forwarded(
             Event::RowsEnd(_) => {
                 finish(client, open);
                 answered.rows = cursor.rows.len() as u64;
+                answered.shard = shard;
                 return Ok(Ok((answered, Some(cursor))));
             }
             Event::Ok(ok) => {

@@ -32,7 +32,7 @@ pub(super) async fn metadata(
 ) -> Result<Metadata> {
     let unknown = || parameters_of_unknown_type(usize::from(plan.params));
     match &plan.node {
-        Node::Show(Show::Tables { route }) => {
+        Node::Show(Show::Tables { route } | Show::Explain { route, .. }) => {
             route_metadata(session, Some(&**route), plan, text, world).await
         }
         Node::Show(show) => {

@@ -2,9 +2,10 @@
 
 use std::pin::Pin;
 
-use crate::frontend::ClientConnection;
-
+use super::Session;
 use super::registry::{Entry, Kill};
+use crate::error::SqlError;
+use crate::frontend::{ClientConnection, Closed};
 use crate::transaction::Shield;
 
 /// Why a statement was stopped.
@@ -16,6 +17,28 @@ pub(super) enum Interruption {
     Statement,
     /// `KILL CONNECTION`, or the gate is stopping: the session ends.
     Session,
+}
+
+impl Session {
+    /// What the client reads of a statement that was stopped.
+    ///
+    /// # Errors
+    /// The conversation is over.
+    pub(super) fn stopped(&self, why: Interruption) -> Result<SqlError, Closed> {
+        match why {
+            Interruption::ClientGone => Err(Closed::ByClient),
+            Interruption::Statement => {
+                self.shared.metrics.query.killed.inc();
+                Ok(SqlError::query_killed())
+            }
+            Interruption::Session if self.shared.closing.is_cancelled() => Ok(SqlError::shutdown()),
+            Interruption::Session => {
+                // A killed connection closes without a word, as on MySQL and MariaDB: the driver says 2013.
+                self.shared.metrics.query.killed.inc();
+                Err(Closed::Refused(SqlError::query_killed()))
+            }
+        }
+    }
 }
 
 /// Does some work for as long as nothing stops it. The caller drops the work then, so what it holds must

@@ -23,6 +23,7 @@ mod explain;
 mod fields;
 mod interrupt;
 mod like;
+mod notes;
 pub mod plan_cache;
 mod prepared;
 mod query;
@@ -39,8 +40,10 @@ mod sql_prepared;
 mod state;
 mod statements;
 pub mod target;
+mod trace_json;
 mod variable_class;
 mod variables;
+mod vexplain;
 mod views;
 mod world;
 
@@ -159,6 +162,8 @@ struct Session {
     cursor_wanted: bool,
     /// The cursor that the running EXECUTE opened.
     opened_cursor: Option<cursor::Cursor>,
+    /// The running statement is executed for its explanation.
+    explained: Option<Box<vexplain::Explained>>,
 }
 
 /// Serves one client to its end.
@@ -249,6 +254,7 @@ impl Session {
             routes: None,
             cursor_wanted: false,
             opened_cursor: None,
+            explained: None,
             shared,
         }
     }

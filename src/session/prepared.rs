@@ -93,7 +93,7 @@ impl Session {
     }
 
     /// The plan of a text with parameters, which was read last.
-    fn prepare_plan(&mut self, text: &[u8], world: &World) -> Result<Arc<Planned>> {
+    pub(super) fn prepare_plan(&mut self, text: &[u8], world: &World) -> Result<Arc<Planned>> {
         let scope = self.scope_of_prepared(world);
         let cacheable = self.normalizer.is_cacheable();
         if cacheable && let Some(plan) = self.shared.plans.get(self.normalizer.key(), &scope) {

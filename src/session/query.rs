@@ -10,12 +10,13 @@ use bytes::Bytes;
 use tokio::time::Instant;
 
 use super::cursor;
-use super::interrupt::{Interruption, interruptible_behind};
+use super::interrupt::interruptible_behind;
+use super::notes::{noted, notes_of};
 use super::plan_cache::Planned;
-use super::reply::{self, Answered, noted};
+use super::reply::{self, Answered};
 use super::state::Warning;
 use super::world::plan_context;
-use super::{Session, Shared, World};
+use super::{Session, Shared, World, vexplain};
 use crate::error::{Result, SqlError};
 use crate::executor::{self, ExecContext, MemoryBudget, Protocol, RowFormat};
 use crate::frontend::Closed;
@@ -139,7 +140,7 @@ impl Session {
     }
 
     /// The plan of the statement that was read last.
-    fn plan(&mut self, text: &[u8], world: &World) -> Result<Arc<Planned>> {
+    pub(super) fn plan(&mut self, text: &[u8], world: &World) -> Result<Arc<Planned>> {
         self.scope.epoch = world.vschema.version();
         let cacheable = self.normalizer.is_cacheable();
         if cacheable && let Some(plan) = self.shared.plans.get(self.normalizer.key(), &self.scope) {
@@ -195,6 +196,12 @@ impl Session {
                 let plan = Plan { node, ..plan.clone() };
                 Box::pin(self.run_on_shards(&plan, request, parameters, world)).await?
             }
+            Node::Show(planner::Show::Explain { .. }) => {
+                Box::pin(self.run_on_shards(plan, request, parameters, world)).await?
+            }
+            Node::Show(planner::Show::Vexplain(own)) if own.form.executes() => {
+                Box::pin(self.vexplain(own.form, request, parameters, world)).await?
+            }
             Node::Show(show) => Box::pin(self.show(show, request, world)).await?,
             _ => self.run_on_shards(plan, request, parameters, world).await?,
         };
@@ -213,7 +220,7 @@ impl Session {
         }
     }
 
-    async fn run_on_shards(
+    pub(super) async fn run_on_shards(
         &mut self,
         plan: &Plan,
         request: &Request,
@@ -287,19 +294,7 @@ impl Session {
                 Ok(Ok(()))
             }
             Ok(Err(error)) => Ok(Err(error)),
-            Err(reply::Stop::Interrupted(Interruption::ClientGone)) => Err(Closed::ByClient),
-            Err(reply::Stop::Interrupted(Interruption::Statement)) => {
-                self.shared.metrics.query.killed.inc();
-                Ok(Err(SqlError::query_killed()))
-            }
-            Err(reply::Stop::Interrupted(Interruption::Session)) => {
-                if self.shared.closing.is_cancelled() {
-                    return Ok(Err(SqlError::shutdown()));
-                }
-                // A killed connection closes without a word, as on MySQL and MariaDB: the driver says 2013.
-                self.shared.metrics.query.killed.inc();
-                Err(Closed::Refused(SqlError::query_killed()))
-            }
+            Err(reply::Stop::Interrupted(why)) => self.stopped(why).map(Err),
             Err(reply::Stop::Closed(closed)) => Err(closed),
         }
     }
@@ -325,9 +320,12 @@ impl Session {
         let statement = self.normalizer.statement(&request.text);
         let context = plan_context(&self.scope.target, world);
         let plan = match planner::gather_plan(&statement, &context, error) {
-            Ok(plan) => plan,
+            Ok(plan) => Arc::new(plan),
             Err(error) => return Ok(Err(error)),
         };
+        if let Some(explained) = &mut self.explained {
+            explained.instead = Some(Arc::clone(&plan));
+        }
         match Box::pin(self.attempt(&plan, request, parameters, world, status)).await? {
             Attempt::Answered(answered) => Ok(answered.map(|answered| noted(answered, &plan))),
             Attempt::NotBegun(error) => Ok(Err(error)),
@@ -378,6 +376,7 @@ impl Session {
             sequences: &self.shared.sequences,
             scratch: &self.shared.scratch,
             metrics: &self.shared.metrics,
+            trace: self.explained.as_ref().map(|explained| &explained.trace),
         };
         let work = std::pin::pin!(executor::execute(plan, context));
         let executed = interruptible_behind(&shield, &mut self.client, entry, work).await;
@@ -385,7 +384,9 @@ impl Session {
             Ok(output) => output,
             Err(error) => return Ok(Attempt::NotBegun(error)),
         };
-        let answered = if self.cursor_wanted && !plan.counts_rows {
+        let answered = if self.explained.is_some() {
+            Box::pin(vexplain::take(&mut self.client, entry, output)).await?
+        } else if self.cursor_wanted && !plan.counts_rows {
             let opened =
                 cursor::open(&mut self.client, entry, output, status, limits.query_memory.bytes).await?;
             opened.map(|(answered, cursor)| {
@@ -393,8 +394,8 @@ impl Session {
                 answered
             })
         } else {
-            let (format, more) = (request.format, request.more);
-            let answer = reply::Answer { format, status, more, counts_rows: plan.counts_rows };
+            let (format, more, counts_rows) = (request.format, request.more, plan.counts_rows);
+            let answer = reply::Answer { format, status, more, counts_rows, notes: notes_of(plan) };
             reply::send(&mut self.client, entry, output, answer).await?
         };
         Ok(Attempt::Answered(answered))

@@ -15,7 +15,6 @@ use crate::backend::Event;
 use crate::error::{Result, SqlError};
 use crate::executor::{Forward, Output, RowFormat, Rows, SchemaName};
 use crate::frontend::{ClientConnection, Closed, Definitions};
-use crate::planner::{Node, Plan};
 use crate::protocol::ProtocolError;
 use crate::protocol::capability::Status;
 use crate::protocol::column::{Column, rewrite_schema};
@@ -38,6 +37,8 @@ pub(super) struct Answered {
     pub(super) warnings: Vec<Warning>,
     /// How many warnings there were, of which a server may have kept only some.
     pub(super) warned: u16,
+    /// The shard whose answer it is, if it is one shard's.
+    pub(super) shard: String,
 }
 
 /// How an answer goes to the client.
@@ -51,6 +52,8 @@ pub(super) struct Answer {
     pub(super) more: bool,
     /// FOUND_ROWS() is what the server says behind it, not the number of rows.
     pub(super) counts_rows: bool,
+    /// Warnings that the session adds to one shard's own.
+    pub(super) notes: u16,
 }
 
 /// Why an answer could not be sent to its end.
@@ -111,7 +114,7 @@ async fn send_forwarded(
     mut forward: Forward<'_>,
     answer: Answer,
 ) -> Result<Result<Answered>, Stop> {
-    let Answer { format, status, more, counts_rows } = answer;
+    let Answer { format, status, more, counts_rows, notes } = answer;
     let schema = forward.schema();
     let shard = forward.shard();
     let mut schemas = None;
@@ -161,15 +164,20 @@ async fn send_forwarded(
                 if ok.last_insert_id != 0 {
                     answered.last_insert_id = ok.last_insert_id;
                 }
-                let ok =
-                    OkPacket { status: client_status(status, ok.status, more), session_state: b"", ..ok };
+                let warned = ok.warnings > 0;
+                let ok = OkPacket {
+                    status: client_status(status, ok.status, more),
+                    session_state: b"",
+                    warnings: ok.warnings.saturating_add(notes),
+                    ..ok
+                };
                 if is_end_of_rows {
                     client.write_end_of_rows(&ok);
                 } else {
                     client.write_ok(&ok);
                 }
-                let warned = ok.warnings > 0;
-                answered.warned = ok.warnings;
+                // Without the session's notes, which are counted where they are added.
+                answered.warned = ok.warnings - notes.min(ok.warnings);
                 if forward.is_done() {
                     if warned {
                         answered.warnings = warnings(&mut forward).await;
@@ -177,6 +185,7 @@ async fn send_forwarded(
                     if counts_rows {
                         answered.rows = found_rows(&mut forward).await;
                     }
+                    answered.shard = shard;
                     return Ok(Ok(answered));
                 }
             }
@@ -316,19 +325,4 @@ async fn found_rows(forward: &mut Forward<'_>) -> u64 {
         std::str::from_utf8(value).ok()?.parse().ok()
     });
     number.unwrap_or(0)
-}
-
-/// With the note that says how a query was answered that no merge of shards answers.
-pub(super) fn noted(mut answered: Answered, plan: &Plan) -> Answered {
-    let Node::Gather(gather) = &plan.node else { return answered };
-    let count = gather.tables.len();
-    let message = format!(
-        "answered by one server over copies of {count} table{} (GATHER): {}",
-        if count == 1 { "" } else { "s" },
-        gather.refusal
-    );
-    // ER_YES, under which EXPLAIN tells what became of a statement.
-    answered.warnings.push(Warning { level: "Note", code: 1003, message });
-    answered.warned = answered.warned.saturating_add(1);
-    answered
 }

@@ -8,7 +8,7 @@ use super::query::Request;
 use super::{Session, World};
 use crate::error::{Result, SqlError};
 use crate::frontend::Closed;
-use crate::planner::Show;
+use crate::planner::{Show, VexplainForm, indented, tree_json};
 use crate::protocol::response::OkPacket;
 use crate::twopc::TransactionStatus;
 use crate::vschema::Keyspace;
@@ -80,11 +80,22 @@ impl Session {
             Show::Processlist { full } => self.processlist(*full),
             // The definitions; the rows are asked of the servers.
             Show::TransactionStatus { .. } | Show::UnresolvedTransactions { .. } => transactions(&[]),
-            Show::Tables { .. } => return Err(SqlError::bug("SHOW TABLES is a shard's")),
-            Show::Vexplain(plan) => {
-                let mut table = Table::text(&["JSON"]);
-                let statement = self.normalizer.statement(&request.text);
-                table.row([crate::planner::describe_json(plan, &statement, &world.vschema)]);
+            Show::Tables { .. } | Show::Explain { .. } => {
+                return Err(SqlError::bug("SHOW TABLES and EXPLAIN are a shard's"));
+            }
+            Show::Vexplain(own) => {
+                let mut table = super::vexplain::definitions(own.form);
+                match (&own.keys, own.form) {
+                    (Some(keys), _) => table.row([keys.clone()]),
+                    (None, VexplainForm::Plan) => {
+                        let statement = self.normalizer.statement(&request.text);
+                        let tree =
+                            tree_json(&own.plan, &statement, &world.vschema, &|_| serde_json::Map::new());
+                        table.row([indented(&tree)]);
+                    }
+                    // The definitions; what the others say is known behind their execution.
+                    (None, _) => {}
+                }
                 table
             }
         })

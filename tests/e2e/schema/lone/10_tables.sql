@@ -5,6 +5,8 @@ CREATE TABLE IF NOT EXISTS memo (
 
 CREATE TABLE IF NOT EXISTS auto_insert_seq (id INT NOT NULL PRIMARY KEY, next_id BIGINT, cache BIGINT) COMMENT 'vitess_sequence';
 INSERT IGNORE INTO auto_insert_seq (id, next_id, cache) VALUES (0, 1, 1000);
+CREATE TABLE IF NOT EXISTS auto_vexplain_seq (id INT NOT NULL PRIMARY KEY, next_id BIGINT, cache BIGINT) COMMENT 'vitess_sequence';
+INSERT IGNORE INTO auto_vexplain_seq (id, next_id, cache) VALUES (0, 1, 1000);
 
 CREATE TABLE IF NOT EXISTS auto_child_seq (id INT NOT NULL PRIMARY KEY, next_id BIGINT, cache BIGINT) COMMENT 'vitess_sequence';
 INSERT IGNORE INTO auto_child_seq (id, next_id, cache) VALUES (0, 1, 1000);
