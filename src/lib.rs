@@ -35,6 +35,7 @@
 //! | [`server`] | the process: listeners, admin HTTP, logging, signals, shutdown in stages |
 //! | [`ctl`] | `shardgate ctl`: what an operator asks and changes in the topology |
 //! | [`dev`] | `shardgate dev`: servers, databases and a topology on this machine |
+//! | [`vtexplain`] | `shardgate vtexplain`: the gate over servers that only pretend |
 //!
 //! `main.rs` reads arguments, builds everything once and passes it in.
 //!
@@ -56,7 +57,7 @@
 //! | SET and session variables | `planner/set.rs`, `session/set.rs`, `backend/settings.rs` |
 //! | `@@version`, `LAST_INSERT_ID()`, `DATABASE()` in a statement | `planner/session_values.rs`, `sql/template.rs`, `session/state.rs` |
 //! | SHOW | `planner/show.rs` (who answers), `session/show.rs` (the gate's own answers) |
-//! | VEXPLAIN PLAN, `shardgate plan` | `planner/vitess.rs` |
+//! | VEXPLAIN, `shardgate plan` | `planner/{vexplain,vitess,keys}.rs`; what runs: `session/vexplain.rs`, `executor/trace.rs` |
 //! | prepared statements, cursors | `session/{prepared,statements,cursor}.rs`, `protocol/statement.rs` |
 //! | the end of a result set | `protocol/response.rs` and `protocol/reader.rs`; nowhere else |
 //! | pools, resets, health | `backend/{pool,reset,health}.rs` |
@@ -165,6 +166,7 @@ pub mod twopc;
 pub mod value;
 pub mod vindex;
 pub mod vschema;
+pub mod vtexplain;
 
 #[cfg(test)]
 mod tidy;

@@ -26,6 +26,7 @@ use shardgate::server::sockets::Sockets;
 use shardgate::server::{logging, settings};
 use shardgate::topology::watch::Topology;
 use shardgate::vschema::{Schema, VSchema};
+use shardgate::vtexplain;
 
 /// A sharding-aware MySQL proxy.
 #[derive(Debug, Parser)]
@@ -43,6 +44,8 @@ enum Job {
     Serve(ServeArguments),
     /// The plans of statements, one JSON line each; no server needed.
     Plan(PlanArguments),
+    /// What each shard would be sent, without a server.
+    Vtexplain(VtexplainArguments),
     /// Looks at the topology and at distributed transactions, or changes them.
     Ctl(CtlArguments),
     /// Finishes distributed transactions that their gate left prepared.
@@ -116,6 +119,14 @@ struct PlanArguments {
     keyspace: Option<String>,
 }
 
+/// The gate runs over servers that only pretend, with the tables and shards of these files. The flags are
+/// those of Vitess's vtexplain.
+#[derive(Debug, clap::Args)]
+struct VtexplainArguments {
+    #[command(flatten)]
+    options: vtexplain::Options,
+}
+
 /// Why the program ends early.
 enum Failure {
     /// The user asked for something that cannot be: exit 2.
@@ -133,6 +144,7 @@ fn main() -> ExitCode {
         Job::Dev(arguments) => run_dev(arguments),
         Job::Serve(arguments) => run_serve(&arguments),
         Job::Plan(arguments) => run_plan(&arguments),
+        Job::Vtexplain(arguments) => run_vtexplain(&arguments),
         Job::Ctl(arguments) => run_ctl(arguments),
         Job::Resolve(arguments) => run_resolve(&arguments),
     };
@@ -289,6 +301,17 @@ fn run_plan(arguments: &PlanArguments) -> Result<(), Failure> {
         }
     }
     Ok(())
+}
+
+fn run_vtexplain(arguments: &VtexplainArguments) -> Result<(), Failure> {
+    let report = runtime()?.block_on(vtexplain::run(&arguments.options)).map_err(Failure::Run)?;
+    // Whoever closed standard output does not want to read it.
+    let _ = write!(std::io::stdout(), "{}", report.text());
+    match report.failures() {
+        0 => Ok(()),
+        1 => Err(Failure::Run("a statement failed".into())),
+        count => Err(Failure::Run(format!("{count} statements failed"))),
+    }
 }
 
 /// A backslash and an n stand for a newline, unless the backslash is itself behind a backslash.

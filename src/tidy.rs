@@ -92,7 +92,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
 ];
 
 /// Rooms that put the others together, and so may import all of them.
-const TOP: &[&str] = &["server", "ctl", "dev", "plan", "main", "lib", "tidy", "testkit"];
+const TOP: &[&str] = &["server", "ctl", "dev", "vtexplain", "plan", "main", "lib", "tidy", "testkit"];
 
 /// Rooms that open no socket and know no time.
 const PURE: &[&str] = &["error", "key", "value", "protocol", "sql", "vindex", "vschema", "planner"];

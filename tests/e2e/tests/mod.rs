@@ -27,6 +27,8 @@ mod stream;
 mod sysbench;
 mod transfers;
 mod types;
+mod vexplain;
+mod vtexplain;
 
 use crate::runner::Test;
 
@@ -50,6 +52,8 @@ pub fn all() -> Vec<Test> {
         prepared::TESTS,
         schema::TESTS,
         gather::TESTS,
+        vexplain::TESTS,
+        vtexplain::TESTS,
         packets::TESTS,
         serve::TESTS,
         commands::TESTS,
