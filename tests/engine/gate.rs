@@ -199,6 +199,7 @@ impl Gate {
             sequences: &self.sequences,
             scratch: &self.scratch,
             metrics: &self.metrics,
+            trace: None,
         };
         let answer = match execute(plan, context).await {
             Ok(output) => read(output, binary).await,
