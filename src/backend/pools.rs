@@ -108,14 +108,10 @@ impl Pools {
     /// Keeps the pools of servers that are in the topology as they were, and retires all others:
     /// their idle connections are closed now, those in use when they are given back.
     pub fn retain(&self, topology: &Snapshot) {
-        let there = |tablet: &Tablet| {
-            topology
-                .keyspaces
-                .values()
-                .flat_map(|keyspace| &keyspace.shards)
-                .flat_map(|shard| &shard.tablets)
-                .any(|other| **other == *tablet)
-        };
+        let shards = topology.keyspaces.values().flat_map(|keyspace| &keyspace.shards);
+        let tablets = shards.flat_map(|shard| &shard.tablets);
+        let all: HashMap<_, _> = tablets.map(|tablet| (&tablet.alias, tablet)).collect();
+        let there = |tablet: &Tablet| all.get(&tablet.alias).is_some_and(|other| ***other == *tablet);
         let mut known = self.by_alias.write().unwrap_or_else(PoisonError::into_inner);
         known.retain(|_, pools| {
             for slot in pools.iter_mut() {

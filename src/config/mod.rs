@@ -112,7 +112,8 @@ groups! {
 
     /// Who may log in.
     users: Users {
-        /// Users and passwords, in the format of Vitess's static authentication file (JSON).
+        /// Users and passwords, in the format of Vitess's static authentication file (JSON). It is read
+        /// again when it changes.
         static_file: Option<PathBuf> = None,
         /// Whether any user with any password may log in. For development only.
         allow_any: bool = false,

@@ -74,13 +74,26 @@ impl Tracker {
     ///
     /// Cancel safe: a keyspace's schema is replaced as a whole or not at all.
     pub async fn look(&self, topology: &Snapshot) {
+        self.forget(topology);
+        let looks = topology.keyspaces.keys().map(|name| self.look_at(topology, name));
+        futures_util::future::join_all(looks).await;
+    }
+
+    /// Asks the servers of the keyspaces whose shards or servers are others than in the topology of
+    /// before, and forgets the keyspaces that are gone. Cancel safe, as [`Self::look`].
+    pub async fn look_at_changes(&self, before: &Snapshot, topology: &Snapshot) {
+        self.forget(topology);
+        let changed =
+            topology.keyspaces.iter().filter(|(name, now)| before.keyspaces.get(*name) != Some(*now));
+        futures_util::future::join_all(changed.map(|(name, _)| self.look_at(topology, name))).await;
+    }
+
+    fn forget(&self, topology: &Snapshot) {
         let is_gone = |name: &Arc<str>| !topology.keyspaces.contains_key(name);
         self.seen.lock().unwrap_or_else(PoisonError::into_inner).retain(|name, _| !is_gone(name));
         if self.current.load().keyspaces.keys().any(is_gone) {
             self.change(|schema| schema.keyspaces.retain(|name, _| !is_gone(name)));
         }
-        let looks = topology.keyspaces.keys().map(|name| self.look_at(topology, name));
-        futures_util::future::join_all(looks).await;
     }
 
     /// Asks the servers of one keyspace. Cancel safe.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use tokio::sync::Semaphore;
+use tokio::sync::{Notify, Semaphore};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -19,6 +19,7 @@ use super::settings;
 use super::shutdown::{Outcome, Stages};
 use super::signals::{Asked, Signals};
 use super::sockets::Sockets;
+use super::users;
 use crate::backend::Pools;
 use crate::config::Config;
 use crate::error::SqlError;
@@ -47,6 +48,8 @@ pub struct Gate {
     /// Everything that is not a client's: pools, sequences, topology, HTTP.
     background: TaskTracker,
     stop_background: CancellationToken,
+    /// Wakes whoever reads the users file.
+    hangup: Arc<Notify>,
 }
 
 /// Serves clients with sessions.
@@ -124,7 +127,7 @@ impl Gate {
         let shared = Shared {
             vschema_ddl,
             query_log: log.await.map_err(|error| format!("log.query_log: {error}"))?,
-            world: Worlds::new(Arc::clone(&current.snapshot), &current.vschema, &schema),
+            world: Worlds::new(Arc::clone(&current.snapshot), Arc::clone(&current.vschema), &schema),
             schema,
             sequences: Sequences::new(&config.backend, Arc::clone(&metrics), background.clone()),
             scratch: Scratch::new(&config.scratch, &config.backend),
@@ -139,7 +142,8 @@ impl Gate {
             closing: stages.closing.clone(),
             started,
         };
-        Ok(Self { config, shared: Arc::new(shared), topology, stages, background, stop_background })
+        let hangup = Arc::default();
+        Ok(Self { config, shared: Arc::new(shared), topology, stages, background, stop_background, hangup })
     }
 
     /// Begins to serve. Returns at once.
@@ -177,6 +181,13 @@ impl Gate {
             self.stop_background.clone(),
         );
         self.background.spawn(follow_schema);
+        let users = users::follow(
+            self.config.clone(),
+            Arc::clone(&self.shared),
+            Arc::clone(&self.hangup),
+            self.stop_background.clone(),
+        );
+        self.background.spawn(users);
     }
 
     /// Serves until a signal says stop, then stops in stages.
@@ -207,14 +218,10 @@ impl Gate {
         outcome
     }
 
-    /// SIGHUP: users and topology are read again. What is wrong with them is logged, and the old
-    /// ones stay.
+    /// SIGHUP: users and topology are read again, without waiting for the next look at the files.
     fn reload(&self) {
         self.topology.look_now();
-        match settings::users(&self.config) {
-            Ok(users) => self.shared.login.users.store(Arc::new(users)),
-            Err(error) => tracing::error!(error, "the users file is refused; the last good one stays in use"),
-        }
+        self.hangup.notify_one();
     }
 
     fn admin(&self) -> Admin {
@@ -361,7 +368,7 @@ async fn follow(topology: Arc<Topology>, shared: Arc<Shared>, stop: Cancellation
     }
 }
 
-/// Asks the servers about their tables at every interval, and whenever the topology changed.
+/// Asks the servers about their tables at every interval, and where the topology changed.
 async fn follow_schema(
     topology: Arc<Topology>,
     shared: Arc<Shared>,
@@ -370,19 +377,30 @@ async fn follow_schema(
 ) {
     let mut changes = topology.changes();
     // The start has asked; a server that was away then is asked again soon.
-    let mut pause = interval.min(FIRST_PAUSE);
+    let mut due = Instant::now() + interval.min(FIRST_PAUSE);
+    let mut before = Arc::clone(&topology.current().snapshot);
     loop {
-        tokio::select! {
+        let all = tokio::select! {
             () = stop.cancelled() => return,
-            () = tokio::time::sleep(pause) => {}
-            changed = changes.changed() => if changed.is_err() { return },
-        }
+            () = tokio::time::sleep_until(due) => true,
+            changed = changes.changed() => if changed.is_err() { return } else { false },
+        };
         let current = topology.current();
+        let look = async {
+            if all {
+                shared.look_at_schema(&current.snapshot).await;
+            } else {
+                shared.look_at_changes(&before, &current.snapshot).await;
+            }
+        };
         tokio::select! {
             () = stop.cancelled() => return,
-            () = shared.look_at_schema(&current.snapshot) => {}
+            () = look => {}
         }
-        pause = interval;
+        before = Arc::clone(&current.snapshot);
+        if all {
+            due = Instant::now() + interval;
+        }
     }
 }
 

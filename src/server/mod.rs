@@ -11,3 +11,4 @@ pub mod settings;
 pub mod shutdown;
 pub mod signals;
 pub mod sockets;
+mod users;

@@ -206,6 +206,12 @@ impl Shared {
         self.world.use_schema(&self.schema);
     }
 
+    /// The same for the keyspaces that are others than in the topology of before.
+    pub async fn look_at_changes(&self, before: &Snapshot, topology: &Snapshot) {
+        self.schema.look_at_changes(before, topology).await;
+        self.world.use_schema(&self.schema);
+    }
+
     /// The same for one keyspace, after DDL: the session that sent it goes on with what it made.
     async fn look_at_schema_of(&self, keyspace: &str) {
         let topology = Arc::clone(&self.world.load().topology);

@@ -27,8 +27,17 @@ pub struct World {
 #[derive(Debug)]
 pub struct Worlds {
     current: ArcSwap<World>,
-    /// The version of the next VSchema. Held while a world is made: one change at a time.
-    next_version: Mutex<u64>,
+    /// Held while a world is made: one change at a time.
+    next: Mutex<Next>,
+}
+
+/// What the next world is made of.
+#[derive(Debug)]
+struct Next {
+    /// The version of the next VSchema.
+    version: u64,
+    /// What the topology declares.
+    declared: Arc<VSchema>,
 }
 
 /// Where a session's statements are planned.
@@ -46,9 +55,10 @@ pub(super) fn plan_context<'a>(target: &'a Target, world: &'a World) -> PlanCont
 impl Worlds {
     /// The first world.
     #[must_use]
-    pub fn new(topology: Arc<Snapshot>, declared: &VSchema, schema: &Tracker) -> Self {
+    pub fn new(topology: Arc<Snapshot>, declared: Arc<VSchema>, schema: &Tracker) -> Self {
         let vschema = Arc::new(declared.with_schema(schema.current(), 1));
-        Self { current: ArcSwap::from_pointee(World { topology, vschema }), next_version: Mutex::new(2) }
+        let next = Mutex::new(Next { version: 2, declared });
+        Self { current: ArcSwap::from_pointee(World { topology, vschema }), next }
     }
 
     /// The world as it is now.
@@ -56,23 +66,61 @@ impl Worlds {
         self.current.load()
     }
 
-    /// Puts another topology in use, and the VSchema declared for it.
-    pub fn use_topology(&self, topology: Arc<Snapshot>, declared: &VSchema, schema: &Tracker) {
-        let mut version = self.next_version.lock().unwrap_or_else(PoisonError::into_inner);
-        let vschema = Arc::new(declared.with_schema(schema.current(), *version));
-        *version += 1;
+    /// Puts another topology in use, and the VSchema declared for it. Where that is the one of before, plans
+    /// stay good: no plan depends on shards and servers.
+    pub fn use_topology(&self, topology: Arc<Snapshot>, declared: &Arc<VSchema>, schema: &Tracker) {
+        let mut next = self.next.lock().unwrap_or_else(PoisonError::into_inner);
+        let (schema, world) = (schema.current(), self.current.load_full());
+        let same = Arc::ptr_eq(declared, &next.declared) && Arc::ptr_eq(&schema, world.vschema.schema());
+        let vschema = if same {
+            Arc::clone(&world.vschema)
+        } else {
+            next.declared = Arc::clone(declared);
+            Arc::new(declared.with_schema(schema, next.take_version()))
+        };
         self.current.store(Arc::new(World { topology, vschema }));
     }
 
     /// Puts in use what the servers now say about the tables.
     pub fn use_schema(&self, schema: &Tracker) {
-        let mut version = self.next_version.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut next = self.next.lock().unwrap_or_else(PoisonError::into_inner);
         let (schema, world) = (schema.current(), self.current.load_full());
         if Arc::ptr_eq(&schema, world.vschema.schema()) {
             return;
         }
-        let vschema = Arc::new(world.vschema.with_schema(schema, *version));
-        *version += 1;
+        let vschema = Arc::new(world.vschema.with_schema(schema, next.take_version()));
         self.current.store(Arc::new(World { topology: Arc::clone(&world.topology), vschema }));
+    }
+}
+
+// === impl Next ===
+
+impl Next {
+    fn take_version(&mut self) -> u64 {
+        self.version += 1;
+        self.version - 1
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Backend;
+    use crate::metrics::Metrics;
+    use crate::vschema::Source;
+
+    #[test]
+    fn plans_outlive_a_change_of_servers() {
+        let tracker = Tracker::new(&Backend::default(), Arc::new(Metrics::new().unwrap()));
+        let declared = Arc::new(VSchema::new(Source::default(), 1));
+        let worlds = Worlds::new(Arc::new(Snapshot::default()), Arc::clone(&declared), &tracker);
+        let first = worlds.load().vschema.version();
+        let moved = Arc::new(Snapshot::default());
+        worlds.use_topology(Arc::clone(&moved), &declared, &tracker);
+        assert!(Arc::ptr_eq(&worlds.load().topology, &moved));
+        assert_eq!(worlds.load().vschema.version(), first, "the same tables: plans stay good");
+        let other = Arc::new(VSchema::new(Source::default(), 2));
+        worlds.use_topology(moved, &other, &tracker);
+        assert_ne!(worlds.load().vschema.version(), first);
     }
 }

@@ -5,13 +5,12 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
 
 use super::assemble::Candidate;
 use super::file::{TopologyFaults, TopologyFile};
+use super::mark::Mark;
 use crate::vschema::{KeyspaceSource, RoutingRule, Rules, Source};
 
 /// The topology file, and what the last look at it found.
@@ -34,24 +33,12 @@ pub(super) enum Look {
     Refused(String),
 }
 
-/// What tells one state of a file from another without reading it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Mark {
-    inode: u64,
-    size: u64,
-    modified: SystemTime,
-    changed: (i64, i64),
-}
-
 /// Everything read from the files at one time.
 struct Loaded {
     file: TopologyFile,
     source: Source,
     hash: u64,
 }
-
-/// Clocks of file systems are coarse: a file that changed so shortly ago is read again.
-const RECENT: Duration = Duration::from_secs(2);
 
 // === impl Files ===
 
@@ -69,7 +56,10 @@ impl Files {
 
     /// Looks at the files once.
     pub(super) fn look(&mut self) -> Look {
-        let quiet = self.marks.iter().all(|(path, mark)| *mark == Mark::of(path) && !is_recent(*mark));
+        let quiet = self
+            .marks
+            .iter()
+            .all(|(path, mark)| *mark == Mark::of(path) && !mark.is_some_and(|mark| mark.is_recent()));
         // A refused version may name files that are not there yet, and are watched by nobody.
         if quiet && !self.failed {
             return Look::Same;
@@ -143,27 +133,8 @@ impl Loaded {
     }
 }
 
-// === impl Mark ===
-
-impl Mark {
-    fn of(path: &Path) -> Option<Self> {
-        let metadata = fs::metadata(path).ok()?;
-        Some(Self {
-            inode: metadata.ino(),
-            size: metadata.len(),
-            modified: metadata.modified().ok()?,
-            changed: (metadata.ctime(), metadata.ctime_nsec()),
-        })
-    }
-}
-
 fn marks(path: &Path, file: &TopologyFile) -> BTreeMap<PathBuf, Option<Mark>> {
     file.files().chain([path]).map(|path| (path.to_owned(), Mark::of(path))).collect()
-}
-
-fn is_recent(mark: Option<Mark>) -> bool {
-    // A time in the future (another machine's clock) counts as recent.
-    mark.is_some_and(|mark| mark.modified.elapsed().is_ok_and(|age| age < RECENT))
 }
 
 fn read(path: &Path) -> Result<String, String> {

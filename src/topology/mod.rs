@@ -14,6 +14,7 @@ mod file_records;
 mod files;
 mod image;
 pub mod lock;
+pub mod mark;
 pub mod path;
 pub mod roles;
 mod servers;

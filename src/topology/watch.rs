@@ -19,7 +19,7 @@ use super::etcd::Etcd;
 use super::files::{Files, Look};
 use crate::config::{Topology as Settings, TopologyKind};
 use crate::metrics::Metrics;
-use crate::vschema::{Source, VSchema};
+use crate::vschema::{RoutingRule, Source, VSchema};
 
 /// A topology and the VSchema over it, as of one moment.
 #[derive(Debug, Clone)]
@@ -200,7 +200,8 @@ impl Topology {
         !same
     }
 
-    /// A VSchema of the source, in which each keyspace that has an error is as it was when it had none.
+    /// A VSchema of the source, in which each keyspace and each routing rule that has an error is as it was
+    /// when it had none.
     fn build(&self, old: &Arc<VSchema>, source: Source, problems: &mut BTreeSet<String>) -> Arc<VSchema> {
         if *old.source() == source {
             problems.extend(errors(old));
@@ -224,6 +225,26 @@ impl Topology {
                     }
                     problems.insert(problem);
                     present.clone_from(last);
+                    kept = true;
+                }
+            }
+            for (from, error) in new.wrong_rules() {
+                let was_good = old.wrong_rules().all(|(wrong, _)| wrong != from);
+                let of = |source: &Source| -> Vec<RoutingRule> {
+                    let rules = source.routing_rules.rules.iter();
+                    rules.filter(|rule| rule.from_table == from).cloned().collect()
+                };
+                let (last, present) = (of(old.source()), of(&source));
+                if was_good && !last.is_empty() && last != present {
+                    let problem = format!("{error}; its last good state stays in use");
+                    if !self.state().problems.contains(&problem) {
+                        self.metrics.topology.vschema_failures.inc();
+                    }
+                    problems.insert(problem);
+                    let rules = &mut source.routing_rules.rules;
+                    let at = rules.iter().position(|rule| rule.from_table == from).unwrap_or(rules.len());
+                    rules.retain(|rule| rule.from_table != from);
+                    rules.splice(at..at, last);
                     kept = true;
                 }
             }
@@ -332,7 +353,8 @@ fn keep_to_one_shard(
 /// A faulty keyspace harms no other: its statements fail, and here is why.
 fn errors(vschema: &VSchema) -> impl Iterator<Item = String> {
     let faulty = vschema.keyspaces().filter_map(|keyspace| Some((keyspace.name(), keyspace.error()?)));
-    faulty.map(|(name, error)| format!("keyspace {name}: its VSchema cannot be used: {error}"))
+    let faulty = faulty.map(|(name, error)| format!("keyspace {name}: its VSchema cannot be used: {error}"));
+    faulty.chain(vschema.wrong_rules().map(|(_, error)| error))
 }
 
 #[cfg(test)]
@@ -407,6 +429,42 @@ mod tests {
         files.write("vschema.json", r#"{"tables": {"t": {}}}"#);
         assert!(!topology.refresh());
         assert_eq!((topology.problems().len(), metrics.topology.current.get()), (0, 1));
+    }
+
+    #[test]
+    fn a_wrong_rule_stays_as_it_was() {
+        let files = Files::new();
+        files.write("topology.toml", &format!("routing_rules = \"rules.json\"\n{TOPOLOGY}"));
+        let rules = |to: &str| {
+            format!(
+                r#"{{"rules": [{{"from_table": "a", "to_tables": [{to}]}}, {{"from_table": "b", "to_tables": ["ks.t"]}}]}}"#
+            )
+        };
+        files.write("rules.json", &rules("\"ks.t\""));
+        let (topology, metrics) = files.load();
+        assert!(topology.problems().is_empty(), "{:?}", topology.problems());
+        let good = topology.current();
+        for (wrong, why) in [
+            ("\"nowhere.t\"", "the rule for a names keyspace nowhere"),
+            ("\"ks.t\", \"ks.u\"", "table a has more than one target"),
+        ] {
+            files.write("rules.json", &rules(wrong));
+            assert!(!topology.refresh(), "{wrong}");
+            assert!(Arc::ptr_eq(&good.vschema, &topology.current().vschema));
+            assert!(topology.problems()[0].contains(why), "{:?}", topology.problems());
+        }
+        assert_eq!(metrics.topology.vschema_failures.get(), 2);
+        // What is right beside it is in use.
+        files.write("rules.json", &rules("\"nowhere.t\"").replace("\"b\"", "\"c\""));
+        assert!(topology.refresh());
+        let rules_now = topology.current().vschema.source().routing_rules.rules.clone();
+        let names: Vec<_> =
+            rules_now.iter().map(|rule| (rule.from_table.as_str(), rule.to_tables.len())).collect();
+        assert_eq!(names, [("a", 1), ("c", 1)]);
+        assert!(topology.current().vschema.rule_errors().is_empty());
+        files.write("rules.json", &rules("\"ks.t\""));
+        assert!(topology.refresh());
+        assert!(topology.problems().is_empty(), "{:?}", topology.problems());
     }
 
     #[test]

@@ -171,6 +171,13 @@ impl VSchema {
         errors
     }
 
+    /// The table routing rules that are wrong whatever tables the servers have: the table, and what is
+    /// wrong.
+    pub fn wrong_rules(&self) -> impl Iterator<Item = (&str, String)> {
+        let wrong = self.routing_rules.iter().filter(|(_, rule)| rule.is_wrong());
+        wrong.filter_map(|(from, rule)| Some((&**from, rule.error(from)?)))
+    }
+
     /// The keyspace of this name.
     #[must_use]
     pub fn keyspace(&self, name: &str) -> Option<&Keyspace> {

@@ -38,6 +38,12 @@ impl Rule {
         }
     }
 
+    /// Whether the rule is wrong whatever tables the servers have: a table that the VSchema does not
+    /// list may still be found there.
+    pub(super) fn is_wrong(&self) -> bool {
+        matches!(self, Self::UnknownKeyspace(_) | Self::Invalid(_))
+    }
+
     /// The target for a statement that names `table`.
     pub(super) fn target(&self, table: &str) -> Result<Arc<Table>> {
         match self {

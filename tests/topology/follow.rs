@@ -139,6 +139,39 @@ async fn bad_records_are_told_once_and_change_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_wrong_rule_keeps_the_last_good_one() {
+    let etcd = Etcd::start();
+    let roots = Roots::new(&etcd.settings());
+    roots.sample().await;
+    let rules = |to: &str| format!(r#"{{"rules": [{{"from_table": "r", "to_tables": ["{to}"]}}]}}"#);
+    let vschemas = [("ks", SHARDED), ("main", r#"{"tables": {"m": {}}}"#)];
+    roots.vschemas_and_rules(&vschemas, &rules("main.m")).await;
+    let view = View::new(&etcd.settings(), None).await.unwrap();
+    let target = |current: &Current| {
+        let found = current.vschema.source().routing_rules.rules.clone();
+        found.into_iter().flat_map(|rule| rule.to_tables).collect::<Vec<_>>()
+    };
+    assert_eq!(target(&view.topology.current()), ["main.m"]);
+    roots.vschemas_and_rules(&vschemas, &rules("nowhere.m")).await;
+    view.until_problems("the rule is wrong", |all| all.iter().any(|one| one.contains("nowhere"))).await;
+    assert_eq!(target(&view.topology.current()), ["main.m"], "the last good one");
+    assert_eq!(view.metrics.topology.vschema_failures.get(), 1);
+    // Tables beside it change all the same.
+    roots
+        .vschemas_and_rules(
+            &[vschemas[0], ("main", r#"{"tables": {"m": {}, "n": {}}}"#)],
+            &rules("nowhere.m"),
+        )
+        .await;
+    view.until("another table", has_table("main", "n")).await;
+    assert_eq!(target(&view.topology.current()), ["main.m"]);
+    roots.vschemas_and_rules(&vschemas, &rules("ks.t")).await;
+    view.until("a good rule", |current| target(current) == ["ks.t"]).await;
+    view.until_problems("nothing is wrong any more", <[String]>::is_empty).await;
+    view.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn compaction_under_the_watcher_is_survived() {
     let etcd = Etcd::start();
     let roots = Roots::new(&etcd.settings());

@@ -72,10 +72,15 @@ impl Roots {
     }
 
     pub(crate) async fn vschemas(&self, keyspaces: &[(&str, &str)]) {
+        self.vschemas_and_rules(keyspaces, r#"{"rules": []}"#).await;
+    }
+
+    pub(crate) async fn vschemas_and_rules(&self, keyspaces: &[(&str, &str)], rules: &str) {
         let mut source = Source::default();
         for (name, json) in keyspaces {
             source.keyspaces.insert((*name).into(), KeyspaceSource::from_json(json).unwrap());
         }
+        source.routing_rules = serde_json::from_str(rules).unwrap();
         put(&self.zone1, path::SRV_VSCHEMA, &vschema::SrvVSchema::from(&source)).await;
     }
 }

@@ -10,7 +10,7 @@ use tempfile::TempDir;
 
 use crate::gate::{Gate, binary};
 use crate::process::{self, free_port, poll};
-use crate::runner::{Bed, Test, Verdict};
+use crate::runner::{Bed, Test, Verdict, say};
 use crate::server::Server;
 use crate::wire::{Endpoint, Login, Wire};
 
@@ -167,6 +167,7 @@ fn serve(bed: &Bed) -> Verdict {
     too_many(&gate);
     shard_down(&gate, &files, server.port);
     reload(&gate, &files, server.port, &mut root);
+    live_users(&gate, &files);
     assert!(gate.running());
     let (status, _) = gate.stop();
     assert_eq!(status.and_then(|status| status.code()), Some(0), "SIGTERM");
@@ -244,6 +245,28 @@ fn reload(gate: &Gate, files: &Files, port: u16, root: &mut Wire) {
     files.write("topology.toml", &topology(&[("-80", port, "ks_low"), ("80-", port, "ks_high")]));
     poll(Duration::from_secs(20), || (read(&mut wire).as_deref() == Some("4")).then_some(()))
         .unwrap_or_else(|| panic!("the shard does not come back\n{}", gate.log_tail()));
+}
+
+/// A changed users file counts without a signal; one with a fault changes nothing.
+fn live_users(gate: &Gate, files: &Files) {
+    let mut wire = open(gate);
+    let written = Instant::now();
+    files.write("users.json", r#"{"open": {"Password": ""}, "newcomer": {"Password": "hello"}}"#);
+    let in_force = || login(gate.mysql, "newcomer", "hello").ok();
+    poll(Duration::from_secs(20), in_force).unwrap_or_else(|| panic!("not known\n{}", gate.log_tail()));
+    say(&format!(
+        "         a new user could log in {:.2} s after the write",
+        written.elapsed().as_secs_f64()
+    ));
+    denied(login(gate.mysql, "clear", "secret"), "a user that is gone");
+    assert_eq!(wire.value("select 1").unwrap().as_deref(), Some("1"), "sessions go on");
+    files.write("users.json", r#"{"open": {"Password": ""}, "newcomer": {"Pasword": "hello"}}"#);
+    poll(Duration::from_secs(20), || gate.log_tail().contains("the users file is refused").then_some(()))
+        .unwrap_or_else(|| panic!("the fault is not told\n{}", gate.log_tail()));
+    assert_eq!(login(gate.mysql, "newcomer", "hello").unwrap(), Some(1), "the last good file counts");
+    files.write("users.json", &users());
+    poll(Duration::from_secs(20), || login(gate.mysql, "clear", "secret").ok())
+        .unwrap_or_else(|| panic!("the file is not in use again\n{}", gate.log_tail()));
 }
 
 /// `serve --check` validates without serving.
