@@ -13,16 +13,21 @@ use crate::etcd::{Etcd, free_port};
 use crate::server::Server;
 
 /// A gate in a process of its own; it ends with this value.
-struct Gate {
+pub(crate) struct Gate {
     child: Child,
-    port: u16,
+    pub(crate) port: u16,
 }
 
 impl Gate {
     fn start(etcd: &Etcd) -> Self {
+        Self::start_as(etcd, "user = \"root\"")
+    }
+
+    /// One that logs in to servers as `backend` says.
+    pub(crate) fn start_as(etcd: &Etcd, backend: &str) -> Self {
         let (folder, port) = (tempfile::tempdir().unwrap(), free_port());
         let text = format!(
-            "[listen]\naddress = \"127.0.0.1:{port}\"\n[http]\naddress = \"off\"\n[backend]\nuser = \"root\"\n\
+            "[listen]\naddress = \"127.0.0.1:{port}\"\n[http]\naddress = \"off\"\n[backend]\n{backend}\n\
              [users]\nallow_any = true\nvschema_ddl = [\"admin\"]\n\
              [topology]\nkind = \"etcd\"\nendpoints = [\"{}\"]\n",
             etcd.endpoint()
@@ -54,7 +59,7 @@ impl Drop for Gate {
     }
 }
 
-async fn connect(port: u16, user: &str, database: &str) -> Conn {
+pub(crate) async fn connect(port: u16, user: &str, database: &str) -> Conn {
     let options = OptsBuilder::default().ip_or_hostname("127.0.0.1").tcp_port(port).user(Some(user));
     let options = options.db_name(Some(database).filter(|name| !name.is_empty())).prefer_socket(false);
     Conn::new(options).await.unwrap()

@@ -16,6 +16,7 @@ mod follow;
 mod gate;
 mod locks;
 mod records;
+mod reparent;
 #[path = "../engine/server.rs"]
 mod server;
 
