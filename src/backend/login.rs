@@ -140,6 +140,7 @@ impl Login<'_> {
             } else {
                 &[]
             },
+            zstd_level: 0,
         };
         let mut packet = BytesMut::new();
         login.encode(&mut packet)?;

@@ -983,6 +983,18 @@ impl SqlError {
         )
     }
 
+    /// A compressed packet that cannot be decompressed.
+    #[must_use]
+    pub fn not_decompressed() -> Self {
+        Self::catalogued(
+            None,
+            1157,
+            *b"08S01",
+            Kind::Client,
+            "Couldn't uncompress communication packet".to_owned(),
+        )
+    }
+
     /// A construct that the gate does not answer exactly, and so refuses.
     #[must_use]
     pub fn unsupported(what: &str) -> Self {

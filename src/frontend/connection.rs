@@ -26,6 +26,7 @@ use crate::error::SqlError;
 use crate::protocol::ProtocolError;
 use crate::protocol::auth::NONCE_LEN;
 use crate::protocol::capability::Capabilities;
+use crate::protocol::compression::Algorithm;
 use crate::protocol::packet::{HEADER_LEN, Header, PacketDecoder, PacketWriter};
 use crate::protocol::response::{encode_error, encode_error_before_greeting};
 
@@ -77,6 +78,8 @@ pub struct ClientConnection {
     timer: Pin<Box<Sleep>>,
     quiet_since: Instant,
     at_end: bool,
+    /// What both sides compress with, once the answer to the login is sent.
+    pub(super) compression: Option<Algorithm>,
 }
 
 enum Event {
@@ -111,6 +114,7 @@ impl ClientConnection {
             timer: Box::pin(tokio::time::sleep_until(now + RELEASE_AFTER)),
             quiet_since: now,
             at_end: false,
+            compression: None,
         }
     }
 
@@ -156,10 +160,14 @@ impl ClientConnection {
         if !self.output.is_empty() {
             self.flush().await?;
         }
+        if let Some(algorithm) = self.compression.take() {
+            self.compress(algorithm)?;
+        }
         let mut waiting = false;
         loop {
             if let Some(payload) = self.buffered_packet()? {
-                self.writer.set_next_seq(self.decoder.next_seq());
+                let compressed = self.stream.command_taken(self.input.len());
+                self.writer.set_next_seq(compressed.unwrap_or(self.decoder.next_seq()));
                 self.decoder.expect_seq(0);
                 return Ok(payload);
             }
@@ -270,7 +278,8 @@ impl ClientConnection {
         loop {
             if let Some(payload) = self.buffered_packet()? {
                 self.decoder.set_limit(self.limits.max_allowed_packet);
-                self.writer.set_next_seq(self.decoder.next_seq());
+                let compressed = self.stream.command_taken(self.input.len());
+                self.writer.set_next_seq(compressed.unwrap_or(self.decoder.next_seq()));
                 self.decoder.expect_seq(0);
                 return Ok(payload);
             }
@@ -289,6 +298,15 @@ impl ClientConnection {
         });
         // One attempt without waiting: a client that does not read does not get it.
         let _ = self.poll_drain(&mut Context::from_waker(std::task::Waker::noop()));
+    }
+
+    /// The login is answered: from here on both sides compress.
+    fn compress(&mut self, algorithm: Algorithm) -> Result<(), Closed> {
+        self.stream.compress(algorithm, &self.input)?;
+        self.input.clear();
+        // Inside compressed packets numbers are not checked, as servers do.
+        self.decoder.ignore_seq();
+        Ok(())
     }
 
     /// One packet off the buffer. Errors are told to the client.
@@ -317,9 +335,21 @@ impl ClientConnection {
             Ok(_) => Ok(()),
             Err(error) => {
                 self.at_end = true;
-                Err(Closed::Broken(error))
+                Err(self.unreadable(error))
             }
         }
+    }
+
+    /// The client is told about bytes that cannot be decompressed.
+    fn unreadable(&mut self, error: io::Error) -> Closed {
+        let cause = error.get_ref().and_then(|cause| cause.downcast_ref::<ProtocolError>()).copied();
+        let Some(cause) = cause else { return Closed::Broken(error) };
+        let told = match cause {
+            ProtocolError::OutOfOrder { .. } => SqlError::from(cause),
+            _ => SqlError::not_decompressed(),
+        };
+        self.farewell(&told, true);
+        Closed::Protocol(cause)
     }
 
     /// Starts the clock of a wait, and sees that the buffers are looked at soon.

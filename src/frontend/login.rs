@@ -32,6 +32,7 @@ use crate::error::SqlError;
 use crate::protocol::auth::{Plugin, clear_password, new_nonce};
 use crate::protocol::capability::{Capabilities, Status};
 use crate::protocol::command::ChangeUser;
+use crate::protocol::compression::Algorithm;
 use crate::protocol::greeting::{
     AUTH_MORE_DATA, AuthSwitch, FAST_AUTH_SUCCESS, FULL_AUTHENTICATION, Greeting, LoginPacket,
     PUBLIC_KEY_REQUEST, SslRequest, without_empty_mark,
@@ -205,6 +206,7 @@ impl ClientConnection {
             Err(error) => return Err(self.denied(SqlError::bad_handshake().caused_by(error))),
         };
         self.capabilities = Capabilities::agreed(offered, packet.capabilities);
+        self.compression = Algorithm::agreed(self.capabilities, packet.zstd_level);
         if settings.require_tls && !self.stream.is_secure() {
             return Err(self.denied(SqlError::tls_required()));
         }

@@ -43,6 +43,7 @@
 //!
 //! What is deliberately absent: compression, LOAD DATA LOCAL, external authentication. A listener that is full answers with [`refuse_before_greeting`].
 
+mod compressed;
 mod connection;
 mod limits;
 mod login;

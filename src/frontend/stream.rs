@@ -16,7 +16,9 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
+use super::compressed::Compressed;
 use super::limits::Closed;
+use crate::protocol::compression::Algorithm;
 use crate::protocol::proxy_header::{self, Origin, Progress};
 
 /// One client's socket, and who the client is.
@@ -34,6 +36,8 @@ enum Socket {
     Tls(Box<TlsStream<TcpStream>>),
     /// A unix socket.
     Unix(UnixStream),
+    /// Any of them, with compressed packets.
+    Compressed(Box<Compressed<Socket>>),
     /// None: the TLS handshake failed or was given up.
     Closed,
 }
@@ -103,18 +107,34 @@ impl ClientStream {
     /// Whether nobody between the client and us can read along: TLS, or a unix socket.
     #[must_use]
     pub fn is_secure(&self) -> bool {
-        matches!(self.socket, Socket::Tls(_) | Socket::Unix(_))
+        matches!(self.socket.plain(), Socket::Tls(_) | Socket::Unix(_))
     }
 
     /// Whether this is TLS.
     #[must_use]
     pub fn is_tls(&self) -> bool {
-        matches!(self.socket, Socket::Tls(_))
+        matches!(self.socket.plain(), Socket::Tls(_))
     }
 
     /// Whether TLS can be switched on.
     pub(super) fn is_upgradable(&self) -> bool {
         matches!(self.socket, Socket::Tcp(_))
+    }
+
+    /// From here on both sides compress. `early` is what was read already.
+    pub(super) fn compress(&mut self, algorithm: Algorithm, early: &[u8]) -> io::Result<()> {
+        let socket = std::mem::replace(&mut self.socket, Socket::Closed);
+        self.socket = Socket::Compressed(Box::new(Compressed::new(socket, algorithm, early)?));
+        Ok(())
+    }
+
+    /// A command was taken off what was read, of which so many bytes are left. The number of its answer's
+    /// first packet, where packets are compressed.
+    pub(super) fn command_taken(&mut self, unread: usize) -> Option<u8> {
+        match &mut self.socket {
+            Socket::Compressed(compressed) => Some(compressed.command_taken(unread)),
+            _ => None,
+        }
     }
 
     /// Does the server's side of the TLS handshake. No byte of it may have been read yet. Not cancel
@@ -136,7 +156,44 @@ impl AsyncRead for ClientStream {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        match &mut self.get_mut().socket {
+        Pin::new(&mut self.get_mut().socket).poll_read(cx, buffer)
+    }
+}
+
+impl AsyncWrite for ClientStream {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.get_mut().socket).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().socket).poll_flush(cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().socket).poll_shutdown(cx)
+    }
+}
+
+// === impl Socket ===
+
+impl Socket {
+    /// The socket below compression.
+    fn plain(&self) -> &Self {
+        match self {
+            Self::Compressed(compressed) => compressed.socket(),
+            plain => plain,
+        }
+    }
+}
+
+impl AsyncRead for Socket {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Socket::Compressed(stream) => Pin::new(stream).poll_read(cx, buffer),
             Socket::Tcp(stream) => Pin::new(stream).poll_read(cx, buffer),
             Socket::Tls(stream) => Pin::new(stream).poll_read(cx, buffer),
             Socket::Unix(stream) => Pin::new(stream).poll_read(cx, buffer),
@@ -145,9 +202,10 @@ impl AsyncRead for ClientStream {
     }
 }
 
-impl AsyncWrite for ClientStream {
+impl AsyncWrite for Socket {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        match &mut self.get_mut().socket {
+        match self.get_mut() {
+            Socket::Compressed(stream) => Pin::new(stream).poll_write(cx, bytes),
             Socket::Tcp(stream) => Pin::new(stream).poll_write(cx, bytes),
             Socket::Tls(stream) => Pin::new(stream).poll_write(cx, bytes),
             Socket::Unix(stream) => Pin::new(stream).poll_write(cx, bytes),
@@ -156,7 +214,8 @@ impl AsyncWrite for ClientStream {
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut self.get_mut().socket {
+        match self.get_mut() {
+            Socket::Compressed(stream) => Pin::new(stream).poll_flush(cx),
             // Only TLS holds back bytes; sockets have nothing to flush.
             Socket::Tls(stream) => Pin::new(stream).poll_flush(cx),
             Socket::Tcp(_) | Socket::Unix(_) | Socket::Closed => Poll::Ready(Ok(())),
@@ -164,7 +223,8 @@ impl AsyncWrite for ClientStream {
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut self.get_mut().socket {
+        match self.get_mut() {
+            Socket::Compressed(stream) => Pin::new(stream).poll_shutdown(cx),
             Socket::Tcp(stream) => Pin::new(stream).poll_shutdown(cx),
             Socket::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
             Socket::Unix(stream) => Pin::new(stream).poll_shutdown(cx),

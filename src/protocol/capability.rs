@@ -68,12 +68,14 @@ impl Capabilities {
     pub const DEPRECATE_EOF: Self = Self(1 << 24);
     /// The column-count packet has a metadata flag. Neither offered nor asked for.
     pub const OPTIONAL_RESULTSET_METADATA: Self = Self(1 << 25);
+    /// zstd compression.
+    pub const ZSTD: Self = Self(1 << 26);
     /// COM_QUERY and COM_STMT_EXECUTE carry query attributes.
     pub const QUERY_ATTRIBUTES: Self = Self(1 << 27);
 
     /// What clients are offered without TLS and LOAD DATA LOCAL: those two bits are added where the
-    /// configuration has them on. With both this is `0x09ffffcf`.
-    pub const OFFERED: Self = Self(0x09ff_ffcf & !(Self::SSL.0 | Self::LOCAL_FILES.0));
+    /// configuration has them on. With both this is `0x0dffffef`.
+    pub const OFFERED: Self = Self(0x0dff_ffef & !(Self::SSL.0 | Self::LOCAL_FILES.0));
 
     /// What is asked of every backend; FOUND_ROWS, CONNECT_WITH_DB and SSL come on top where needed.
     pub const BACKEND: Self = Self(
@@ -205,10 +207,9 @@ mod tests {
 
     #[test]
     fn bits_that_nobody_offered_do_not_count() {
-        // node mysql2's measured login packet: COMPRESS (0x20) and others set without offer.
+        // node mysql2's measured login packet: LOCAL_FILES and others set without offer.
         let asked = Capabilities(0x18ba_f3ff);
         let agreed = Capabilities::agreed(Capabilities::OFFERED, asked);
-        assert!(!agreed.contains(Capabilities::COMPRESS));
         assert!(!agreed.contains(Capabilities::LOCAL_FILES));
         assert!(agreed.contains(Capabilities::QUERY_ATTRIBUTES | Capabilities::PROTOCOL_41));
         assert!(!agreed.contains(Capabilities::DEPRECATE_EOF));
@@ -217,6 +218,6 @@ mod tests {
     #[test]
     fn the_full_offer() {
         let full = Capabilities::OFFERED | Capabilities::SSL | Capabilities::LOCAL_FILES;
-        assert_eq!(full.0, 0x09ff_ffcf);
+        assert_eq!(full.0, 0x0dff_ffef);
     }
 }

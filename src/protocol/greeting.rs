@@ -83,6 +83,8 @@ pub struct LoginPacket<'a> {
     pub plugin: Option<&'a [u8]>,
     /// The connection attributes, as length-encoded pairs; see [`Attributes`].
     pub attributes: &'a [u8],
+    /// The zstd level that the client asks for; 0 where it asks for none.
+    pub zstd_level: u8,
 }
 
 /// A server's request to start over with another plugin.
@@ -234,6 +236,9 @@ impl<'a> LoginPacket<'a> {
         if agreed.contains(Capabilities::CONNECT_ATTRS) {
             packet.attributes = decode_attributes(&mut input)?;
         }
+        if agreed.contains(Capabilities::ZSTD) && !input.is_empty() {
+            packet.zstd_level = input.u8()?;
+        }
         Ok(packet)
     }
 
@@ -267,6 +272,9 @@ impl<'a> LoginPacket<'a> {
         if !self.attributes.is_empty() {
             put_lenenc_int(out, self.attributes.len() as u64);
             out.put_slice(self.attributes);
+        }
+        if capabilities.contains(Capabilities::ZSTD) {
+            out.put_u8(self.zstd_level);
         }
         Ok(())
     }
@@ -550,6 +558,7 @@ mod tests {
                 capabilities: Capabilities(bits), max_packet, charset,
                 user: user.as_bytes(), auth: &auth, database: database.as_deref().map(str::as_bytes),
                 plugin: plugin.as_deref().map(str::as_bytes), attributes: attributes.as_bytes(),
+                zstd_level: if bits & Capabilities::ZSTD.0 == 0 { 0 } else { 5 },
             };
             let mut out = BytesMut::new();
             login.encode(&mut out).unwrap();

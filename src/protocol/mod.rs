@@ -15,6 +15,7 @@
 //! - [`greeting`], [`auth`], [`command`]: the login, and what a client asks for
 //! - [`column`], [`row`], [`value`], [`statement`]: result sets and prepared statements
 //! - [`reader`]: the state machine that follows one response
+//! - [`compression`]: packets inside compressed packets
 //! - [`charset`]: what a collation id means
 //! - [`proxy_header`]: who is behind a load balancer; the one thing here that is not MySQL's
 
@@ -23,6 +24,7 @@ pub mod capability;
 pub mod charset;
 pub mod column;
 pub mod command;
+pub mod compression;
 pub mod greeting;
 pub mod packet;
 pub mod proxy_header;

@@ -42,6 +42,7 @@ pub struct PacketDecoder {
     next_seq: u8,
     joined: BytesMut,
     in_chunks: bool,
+    ignores_seq: bool,
 }
 
 /// Appends framed packets to an output buffer, and counts their sequence numbers.
@@ -80,7 +81,12 @@ impl PacketDecoder {
     /// A decoder that expects sequence number 0 next and refuses payloads longer than `limit` bytes.
     #[must_use]
     pub fn new(limit: usize) -> Self {
-        Self { limit, next_seq: 0, joined: BytesMut::new(), in_chunks: false }
+        Self { limit, next_seq: 0, joined: BytesMut::new(), in_chunks: false, ignores_seq: false }
+    }
+
+    /// Takes any sequence number: inside compressed packets those count.
+    pub fn ignore_seq(&mut self) {
+        self.ignores_seq = true;
     }
 
     /// Changes the limit, in bytes: small before the login, `max_allowed_packet` after it.
@@ -107,7 +113,7 @@ impl PacketDecoder {
     pub fn decode(&mut self, input: &mut BytesMut) -> Result<Option<Packet>, ProtocolError> {
         loop {
             let Some(header) = Header::parse(input) else { return Ok(None) };
-            if header.seq != self.next_seq {
+            if header.seq != self.next_seq && !self.ignores_seq {
                 return Err(ProtocolError::OutOfOrder { expected: self.next_seq, found: header.seq });
             }
             if self.joined.len() + header.length > self.limit {

@@ -1,5 +1,6 @@
 //! Do the command-line clients print through the gate what they print on one server?
 
+use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Mutex, PoisonError};
@@ -15,6 +16,16 @@ pub const TESTS: &[Test] = &[
     Test::shared("cli/mysql, as at a terminal", |bed| terminal(bed, Client::MySql)),
     Test::shared("cli/mariadb, as at a terminal", |bed| terminal(bed, Client::MariaDb)),
     Test::shared("cli/mysqldump file loads", load_dump),
+    Test::shared("cli/mysql, compressed by zlib", |bed| {
+        compressed(bed, Client::MySql, &["--compression-algorithms=zlib"])
+    }),
+    Test::shared("cli/mysql, compressed by zstd", |bed| {
+        compressed(bed, Client::MySql, &["--compression-algorithms=zstd", "--zstd-compression-level=7"])
+    }),
+    Test::shared("cli/mysql, compressed by either", |bed| {
+        compressed(bed, Client::MySql, &["--compression-algorithms=zstd,zlib"])
+    }),
+    Test::shared("cli/mariadb, compressed", |bed| compressed(bed, Client::MariaDb, &["-C"])),
     Test::shared("cli/mysql, with and without TLS", |bed| transport(bed, Client::MySql)),
     Test::shared("cli/mariadb, with and without TLS", |bed| transport(bed, Client::MariaDb)),
 ];
@@ -130,6 +141,50 @@ fn can_log_in(bed: &Bed, client: Client) -> Result<(), NotRun> {
         return Ok(());
     }
     Err(NotRun(format!("the client cannot log in to {} itself: {}", bed.family.name, direct.stderr.trim())))
+}
+
+/// Answers and statements of a few bytes, of many rows, and beyond 16 MiB, with and without TLS.
+fn compressed(bed: &Bed, client: Client, options: &[&str]) -> Verdict {
+    can_log_in(bed, client)?;
+    let cluster = bed.cluster();
+    let mut script =
+        String::from("select 1; select * from customer order by id; select 'x' from nowhere; select 2;\n");
+    // Beyond one compressed packet both ways, once of one letter and once of letters that hardly shrink.
+    script.push_str("select length(repeat('x', 17000000)), repeat('y', 17000000);\n");
+    let mut letters = String::with_capacity(17_000_000);
+    let mut state = 7_u64;
+    while letters.len() < 17_000_000 {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        let _ = write!(letters, "{state:x}");
+    }
+    let _ = write!(script, "select md5('{letters}'), length('{letters}');\nselect 3;\n");
+    let quiet = ["--force", "--max-allowed-packet=64M", "--skip-reconnect"];
+    for tls in [true, false] {
+        let tls = match (client, tls) {
+            (Client::MySql, true) => "--ssl-mode=REQUIRED",
+            (Client::MySql, false) => "--ssl-mode=DISABLED",
+            (Client::MariaDb, true) => "--ssl",
+            (Client::MariaDb, false) => "--skip-ssl",
+        };
+        let own: Vec<&str> = quiet.iter().copied().chain([tls]).chain(options.iter().copied()).collect();
+        let plain: Vec<&str> = quiet.iter().copied().chain([tls]).collect();
+        let gate = client.run(bed, cluster.gate.mysql, &own, &script)?;
+        let without = client.run(bed, cluster.gate.mysql, &plain, &script)?;
+        assert!(
+            gate.code == without.code && gate.stderr == without.stderr,
+            "{}\n{}",
+            gate.stderr,
+            without.stderr
+        );
+        assert!(
+            gate.stdout == without.stdout,
+            "{} bytes and {} bytes",
+            gate.stdout.len(),
+            without.stdout.len()
+        );
+        assert!(gate.stdout.len() > 17_000_000 && gate.stdout.ends_with("3\n3\n"), "{}", gate.stdout.len());
+    }
+    Ok(())
 }
 
 fn batch(bed: &Bed, client: Client) -> Verdict {

@@ -9,6 +9,7 @@ use crate::runner::{Bed, Test, Verdict};
 pub const TESTS: &[Test] = &[
     Test::shared("driver/a pool of connections", pool),
     Test::shared("driver/transfers keep the sum", transfers),
+    Test::shared("driver/compressed", compressed),
 ];
 
 fn block_on<T>(work: impl Future<Output = T>) -> T {
@@ -20,6 +21,40 @@ fn block_on<T>(work: impl Future<Output = T>) -> T {
     let result = runtime.block_on(work);
     runtime.shutdown_timeout(Duration::from_secs(5));
     result
+}
+
+/// Packets inside compressed packets, text and binary, around the sizes at which they split.
+fn compressed(bed: &Bed) -> Verdict {
+    let port = bed.cluster().gate.mysql;
+    block_on(async {
+        let options = mysql_async::OptsBuilder::default()
+            .ip_or_hostname("127.0.0.1")
+            .tcp_port(port)
+            .user(Some("e2e"))
+            .db_name(Some("e2e"))
+            .prefer_socket(false)
+            .compression(Some(mysql_async::Compression::fast()));
+        let mut conn = mysql_async::Conn::new(options).await?;
+        for length in [0_usize, 1, 49, 50, 16_000, 300_000, 16_777_209, 16_777_210, 16_777_215, 20_000_000] {
+            let bytes: Vec<u8> = (0..length).map(|at| (at * at / 251).to_le_bytes()[0]).collect();
+            conn.exec_drop("replace into blobs (id, body) values (?, ?)", (77, &bytes)).await?;
+            let binary: Option<Vec<u8>> =
+                conn.exec_first("select body from blobs where id = ?", (77,)).await?;
+            let text: Option<Vec<u8>> = conn.query_first("select body from blobs where id = 77").await?;
+            assert!(
+                binary.as_deref() == Some(&bytes[..]) && text.as_deref() == Some(&bytes[..]),
+                "{length} bytes"
+            );
+        }
+        let ids: Vec<u64> = conn.query("select id from customer order by id").await?;
+        assert_eq!(ids.len(), 300);
+        conn.reset().await?;
+        conn.change_user(mysql_async::ChangeUserOpts::default().with_user(Some("e2e".into()))).await?;
+        conn.query_drop("delete from e2e.blobs where id = 77").await?;
+        conn.disconnect().await
+    })
+    .unwrap();
+    Ok(())
 }
 
 fn pool(bed: &Bed) -> Verdict {
