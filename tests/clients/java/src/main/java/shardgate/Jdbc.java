@@ -140,6 +140,12 @@ public final class Jdbc {
       say("connect tls", ask(connection, "show status like 'Ssl_cipher'").length() > "(Ssl_cipher, )".length());
       say("connect tls answers", ask(connection, "select 1"));
     }
+    try (Connection connection = open("useCompression=true")) {
+      say("connect compressed", ask(connection, "select length(repeat('x', 100000)), 1"));
+      say("connect compressed statement", ask(connection, "select length('" + "y".repeat(200_000) + "')"));
+      String rows = ask(connection, "select id, pad from numbers where id < 900 order by id");
+      say("connect compressed rows", rows.length() + " " + rows.hashCode());
+    }
     attempt("connect wrong password", () -> DriverManager.getConnection(url(target.database(), ""), USER, "no"));
     attempt("connect no password", () -> DriverManager.getConnection(url(target.database(), ""), USER, ""));
     attempt("connect unknown user", () -> DriverManager.getConnection(url(target.database(), ""), "nobody", "no"));
