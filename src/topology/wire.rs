@@ -127,6 +127,7 @@ fn table(record: &vschema::Table) -> Result<TableSource, String> {
         column: vindex.column.clone(),
         name: vindex.name.clone(),
         columns: vindex.columns.clone(),
+        ..ColumnVindexSource::default()
     });
     Ok(TableSource {
         name: String::new(),

@@ -156,7 +156,7 @@ fn build_column_vindex(
     let name = declared.name.as_str();
     let vindex =
         keyspace.vindexes.get(name).ok_or_else(|| format!("vindex {name} not found for table {table}"))?;
-    let columns: Vec<Arc<str>> = match (declared.column.as_str(), declared.columns.as_slice()) {
+    let mut columns: Vec<Arc<str>> = match (declared.column.as_str(), declared.columns.as_slice()) {
         ("", []) => {
             return Err(format!("must specify at least one column for vindex ({name}) and table ({table})"));
         }
@@ -168,6 +168,10 @@ fn build_column_vindex(
             ));
         }
     };
+    // Vitess maps a vindex of one column by the first column that a table gives it.
+    if !vindex.is_lookup() && !vindex.is_multi_column() {
+        columns.truncate(1);
+    }
     Ok(ColumnVindex {
         columns,
         cost: vindex.cost(),

@@ -132,6 +132,12 @@ pub struct ColumnVindexSource {
     /// The columns.
     #[serde(deserialize_with = "given", skip_serializing_if = "Vec::is_empty")]
     pub columns: Vec<String>,
+    /// Repeats the vindex's type in some files; not read.
+    #[serde(rename = "type", deserialize_with = "given", skip_serializing)]
+    pub kind: String,
+    /// `null` in some files; not read.
+    #[serde(skip_serializing)]
+    pub vindex: (),
 }
 
 /// The column that a sequence fills.

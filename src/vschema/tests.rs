@@ -74,6 +74,34 @@ fn faults_have_the_texts_of_vitess() {
     assert_eq!(sharded(&format!(r#"{{"t": {{"column_vindexes": [{id}]}}}}"#)), None);
 }
 
+/// Files that Vitess's own tests apply carry what its structures look like in memory.
+#[test]
+fn a_column_vindex_may_repeat_its_type() {
+    let read = |extra: &str| {
+        let text = format!(
+            r#"{{"keyspaces": {{"k": {{"sharded": true, "vindexes": {{"hash": {{"type": "hash"}}}}, "tables":
+                {{"t": {{"column_vindexes": [{{"columns": ["a"], "name": "hash"{extra}}}]}}}}}}}}}}"#
+        );
+        serde_json::from_str::<Source>(&text)
+    };
+    let plain = serde_json::to_string(&read("").unwrap()).unwrap();
+    for extra in [r#", "type": "hash""#, r#", "type": "hash", "vindex": null"#, r#", "type": null"#] {
+        assert_eq!(serde_json::to_string(&read(extra).unwrap()).unwrap(), plain, "{extra}");
+    }
+    assert!(read(r#", "vindexes": null"#).is_err());
+}
+
+/// `firstColsOnly` in `vindexes.Map` of Vitess.
+#[test]
+fn a_vindex_of_one_column_takes_the_first_that_it_is_given() {
+    let built = vschema(
+        r#"{"keyspaces": {"k": {"sharded": true, "vindexes": {"hash": {"type": "hash"}},
+            "tables": {"t": {"column_vindexes": [{"columns": ["a", "b"], "name": "hash"}]}}}}}"#,
+    );
+    let table = built.keyspace("k").unwrap().table("t").unwrap();
+    assert_eq!(table.primary_vindex().unwrap().columns, ["a".into()]);
+}
+
 #[test]
 fn unknown_fields_and_words_are_named() {
     let error = |text| VSchema::from_json(text, 1).unwrap_err().to_string();
