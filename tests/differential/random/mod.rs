@@ -243,6 +243,7 @@ impl Bed<'_> {
     /// Plays a scenario from the first rows on, up to the first difference.
     fn play(&self, pair: &mut Pair, steps: &[Statement]) -> Result<Vec<Verdict>, String> {
         // A session of its own: transactions and insert ids of another scenario are gone.
+        pair.end();
         *pair = self.pair()?;
         for table in self.schema.tables.iter().filter(|table| table.writable) {
             let clear = format!("DELETE FROM {}", table.name);
