@@ -16,7 +16,9 @@ use super::{ExecContext, Output, Warning};
 use crate::backend::Event;
 use crate::error::{Result, SqlError};
 use crate::key::{Destination, KeyspaceId};
-use crate::planner::{Insert, InsertSequence, InsertSharding, Routing, StatementKind, VerifyVindex};
+use crate::planner::{
+    FoundRow, Insert, InsertSequence, InsertSharding, Routing, StatementKind, VerifyVindex,
+};
 use crate::sql::Operand;
 use crate::value::Value;
 use crate::vindex::Vindex;
@@ -53,8 +55,10 @@ impl<'a> ExecContext<'a> {
         first: Option<u64>,
     ) -> Result<Option<OkSummary>> {
         let targets = self.insert_targets(insert)?;
+        let found_rows = self.found_rows;
         let mut statement = Statement::new(&insert.query, kind);
         statement.rows = &insert.rows;
+        statement.ignores = insert.ignores;
         let mut summary = match targets {
             Targets::One(target) | Targets::Nowhere(target) => {
                 let Output::Forward(mut forward) = self.forward(target, statement).await? else {
@@ -88,10 +92,7 @@ impl<'a> ExecContext<'a> {
             }
             Targets::Many(targets) => self.change(&targets, statement).await?,
         };
-        if let Some(first) = first {
-            // An INSERT IGNORE that inserted nothing generated nothing either.
-            summary.last_insert_id = if summary.affected_rows == 0 { 0 } else { first };
-        }
+        tell_id(insert, first, found_rows, &mut summary);
         Ok(Some(summary))
     }
 
@@ -201,6 +202,32 @@ impl<'a> ExecContext<'a> {
             })
         };
         operands.iter().zip(domains).zip(columns).map(stored).collect()
+    }
+}
+
+/// Sets the insert id that the answer tells, and whether LAST_INSERT_ID() becomes it.
+///
+/// As MySQL and MariaDB do: the first generated id of a row that was inserted; of a row that was found and
+/// changed its own id, while LAST_INSERT_ID() stays; of a row that was found and left as it was none. Of
+/// several rows, some found and some inserted, it is not known which were inserted: then it is the first id of
+/// all.
+fn tell_id(insert: &Insert, first: Option<u64>, found_rows: bool, summary: &mut OkSummary) {
+    let rows = insert.rows.len() as u64;
+    // An AUTO_INCREMENT on the shard tells the id that it was given.
+    let is_new = |id: u64| id == 0 || first.is_some_and(|first| (first..first + rows).contains(&id));
+    let id = summary.last_insert_id;
+    let unchanged = summary.affected_rows == 0 || found_rows && summary.affected_rows == 1;
+    match (insert.found, first) {
+        (FoundRow::ByClient, _) if !is_new(id) => {}
+        (FoundRow::Told, _) if !is_new(id) && rows == 1 => {
+            summary.last_insert_id = if unchanged { 0 } else { id };
+            summary.keeps_insert_id = true;
+        }
+        // An INSERT IGNORE that inserted nothing generated nothing either.
+        (_, Some(first)) => summary.last_insert_id = if summary.affected_rows == 0 { 0 } else { first },
+        (FoundRow::ByClient, None) => {}
+        // An id that the statement gives is none that LAST_INSERT_ID() tells.
+        (_, None) => summary.keeps_insert_id = insert.sequence.is_some(),
     }
 }
 

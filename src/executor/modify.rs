@@ -100,7 +100,7 @@ impl<'a> ExecContext<'a> {
             match answer {
                 Ok((mut summary, rows)) => {
                     if summary.info.is_empty() && statement_rows > 1 && target.own.len() == 1 {
-                        summary.info = one_row_info(&summary);
+                        summary.info = one_row_info(&summary, statement.ignores);
                     }
                     total.add(&summary);
                     notes.add(summary.warnings, rows, own);
@@ -206,9 +206,10 @@ fn numbered(error: SqlError, own: &[u32]) -> SqlError {
 }
 
 /// What MySQL would say of a single-row INSERT, were it one of several rows: it says nothing there. An
-/// IGNORE that met a duplicate changes no row, ON DUPLICATE KEY UPDATE and REPLACE change two.
-fn one_row_info(summary: &Summary) -> Bytes {
-    let duplicates = u8::from(summary.affected_rows != 1);
+/// IGNORE that met a duplicate changes no row, ON DUPLICATE KEY UPDATE and REPLACE change two; a row that ON
+/// DUPLICATE KEY UPDATE left as it was counts as none.
+fn one_row_info(summary: &Summary, ignores: bool) -> Bytes {
+    let duplicates = u8::from(if ignores { summary.affected_rows == 0 } else { summary.affected_rows > 1 });
     format!("Records: 1  Duplicates: {duplicates}  Warnings: {}", summary.warnings).into()
 }
 

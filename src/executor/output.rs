@@ -38,6 +38,8 @@ pub struct OkSummary {
     pub affected_rows: u64,
     /// The first generated id of the statement, or 0.
     pub last_insert_id: u64,
+    /// The id is that of a row that was there already: `LAST_INSERT_ID()` does not become it.
+    pub keeps_insert_id: bool,
     /// Warnings, over all shards.
     pub warnings: u16,
     /// `Records: …` or `Rows matched: …`, with the numbers of all shards added.

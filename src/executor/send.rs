@@ -30,6 +30,8 @@ pub(super) struct Statement<'s> {
     pub(super) in_list: &'s [Operand],
     /// The INSERT's rows.
     pub(super) rows: &'s [Template],
+    /// The INSERT leaves rows out that collide.
+    pub(super) ignores: bool,
     /// limit + offset of the LIMIT above a scatter.
     pub(super) limit: u64,
     /// It changes or locks rows.
@@ -82,6 +84,7 @@ impl<'s> Statement<'s> {
             step: StepId::of_query(query),
             in_list: &[],
             rows: &[],
+            ignores: false,
             limit: u64::MAX,
             writes,
             joins: kind != StatementKind::Ddl,

@@ -9,8 +9,8 @@ use super::clauses::Run;
 use super::context::Planner;
 use super::insert_parts::{Parts, Source, column_name};
 use super::{
-    Insert, InsertSequence, InsertSharding, Node, Plan, Routing, SequenceRef, StatementKind, VerifyVindex,
-    qualifiers, query, session_values,
+    FoundRow, Insert, InsertSequence, InsertSharding, Node, Plan, Routing, SequenceRef, StatementKind,
+    VerifyVindex, qualifiers, query, session_values,
 };
 use crate::error::{Result, SqlError};
 use crate::key::Destination;
@@ -136,9 +136,41 @@ fn insert_rows(planner: &Planner<'_>, parts: &Parts, edits: &mut Edits, kind: St
     } else {
         None
     };
+    let own_id = query::set_insert_ids(planner).next().is_some();
+    if own_id && rows.len() > 1 {
+        return Err(SqlError::unsupported("LAST_INSERT_ID(expr) in an INSERT of several rows"));
+    }
+    let found = match &fill {
+        Some(_) if own_id => FoundRow::ByClient,
+        Some(fill) if updates => {
+            tell_found(planner, parts, &fill.column, edits);
+            FoundRow::Told
+        }
+        _ => FoundRow::Untold,
+    };
     let templates = row_templates(planner, &rows, edits, fill.as_ref());
     let query = statement_template(planner, parts, &columns, rows_first, is_set, edits, fill.as_ref());
-    Ok(Node::Insert(Insert { keyspace: table.keyspace.clone(), query, rows: templates, sharding, sequence }))
+    Ok(Node::Insert(Insert {
+        keyspace: table.keyspace.clone(),
+        query,
+        rows: templates,
+        sharding,
+        sequence,
+        ignores: parts.ignores,
+        found,
+    }))
+}
+
+/// Adds `id = LAST_INSERT_ID(id)` to ON DUPLICATE KEY UPDATE: it changes nothing, and the answer tells the id
+/// of the row that was found.
+fn tell_found(planner: &Planner<'_>, parts: &Parts, column: &str, edits: &mut Edits) {
+    let Some(last) = planner.statement.tokens.last() else { return };
+    let mut name = Vec::new();
+    crate::sql::literal::write_identifier(&parts.table.name, &mut name);
+    name.push(b'.');
+    crate::sql::literal::write_identifier(column, &mut name);
+    let text = [b", ", &*name, b" = LAST_INSERT_ID(", &*name, b")"].concat();
+    edits.replace(last.end..last.end, vec![Piece::Text(text.into())]);
 }
 
 /// The columns in the order of the values. Without a list they are those that `*` shows, generated

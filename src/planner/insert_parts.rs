@@ -17,6 +17,7 @@ pub(super) struct Parts {
     pub(super) columns: Option<Vec<String>>,
     pub(super) columns_close: Option<usize>,
     pub(super) source: Source,
+    pub(super) ignores: bool,
     /// The first token behind the rows.
     pub(super) tail: usize,
 }
@@ -39,7 +40,14 @@ impl Parts {
         if !replace && !cursor.eat(&["insert"]) {
             return Err(SqlError::unsupported("WITH in INSERT"));
         }
-        while cursor.eat_any(&["low_priority", "delayed", "high_priority", "ignore"]) {}
+        let mut ignores = false;
+        loop {
+            let ignore = cursor.eat(&["ignore"]);
+            ignores |= ignore;
+            if !ignore && !cursor.eat_any(&["low_priority", "delayed", "high_priority"]) {
+                break;
+            }
+        }
         cursor.eat(&["into"]);
         let error = cursor.error();
         let (qualifier, name) = cursor.table_name().ok_or(error)?;
@@ -54,7 +62,7 @@ impl Parts {
         let (source, tail) = if cursor.eat_any(&["values", "value"]) {
             Self::rows(&mut cursor)?
         } else if columns.is_none() && cursor.eat(&["set"]) {
-            return Self::set(planner, cursor, table, name);
+            return Self::set(planner, cursor, table, name, ignores);
         } else if cursor.is("select")
             || cursor.is("with")
             || cursor.is("table")
@@ -64,7 +72,7 @@ impl Parts {
         } else {
             return Err(cursor.error());
         };
-        Ok(Self { table, table_token: name, columns, columns_close, source, tail })
+        Ok(Self { table, table_token: name, columns, columns_close, source, ignores, tail })
     }
 
     fn columns(cursor: &mut Cursor<'_>) -> Result<(Option<Vec<String>>, Option<usize>)> {
@@ -120,7 +128,13 @@ impl Parts {
         }
     }
 
-    fn set(planner: &Planner<'_>, mut cursor: Cursor<'_>, table: Arc<Table>, name: Token) -> Result<Self> {
+    fn set(
+        planner: &Planner<'_>,
+        mut cursor: Cursor<'_>,
+        table: Arc<Table>,
+        name: Token,
+        ignores: bool,
+    ) -> Result<Self> {
         let first = cursor.at - 1;
         let mut columns = Vec::new();
         let mut values = Vec::new();
@@ -144,7 +158,8 @@ impl Parts {
         }
         let tail = cursor.at;
         let source = Source::Set { values, first };
-        Ok(Self { table, table_token: name, columns: Some(columns), columns_close: None, source, tail })
+        let columns = Some(columns);
+        Ok(Self { table, table_token: name, columns, columns_close: None, source, ignores, tail })
     }
 }
 

@@ -254,6 +254,22 @@ pub struct Insert {
     pub sharding: Option<InsertSharding>,
     /// The auto-increment column that a sequence fills.
     pub sequence: Option<InsertSequence>,
+    /// INSERT IGNORE: a row that collides is left out.
+    pub ignores: bool,
+    /// What its answer tells of a row that was there already.
+    pub found: FoundRow,
+}
+
+/// What the answer to an INSERT into a table with a sequence tells instead of the new id, where ON DUPLICATE
+/// KEY UPDATE finds a row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FoundRow {
+    /// Nothing: there is no sequence, or no such clause.
+    Untold,
+    /// The row's id, by `id = LAST_INSERT_ID(id)` that the gate adds.
+    Told,
+    /// What the client's own `LAST_INSERT_ID(expr)` says.
+    ByClient,
 }
 
 /// How the rows of an INSERT find their shards.

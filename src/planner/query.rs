@@ -34,7 +34,7 @@ pub(super) fn plan(planner: &Planner<'_>, kind: StatementKind) -> Result<Plan> {
 
 fn uncounted(planner: &Planner<'_>, kind: StatementKind) -> Result<Plan> {
     check_functions(planner)?;
-    refuse_set_insert_id(planner)?;
+    refuse_set_insert_id(planner, "a query")?;
     if let Some(node) = next_values(planner)? {
         return Ok(planner.plan(kind, node, Vec::new()));
     }
@@ -198,18 +198,22 @@ pub(super) fn check_functions(planner: &Planner<'_>) -> Result<()> {
     Ok(())
 }
 
-/// `LAST_INSERT_ID(expr)` sets the session's insert id. The answer to an UPDATE or INSERT tells it, that
-/// to a query does not: it would be lost with the pooled connection.
-fn refuse_set_insert_id(planner: &Planner<'_>) -> Result<()> {
-    let statement = &planner.statement;
-    let is = |index: usize, kind| statement.tokens.get(index).is_some_and(|token| token.kind == kind);
-    let sets = |index: usize| {
+/// Where the statement calls `LAST_INSERT_ID(expr)`, which sets the session's insert id.
+pub(super) fn set_insert_ids(planner: &Planner<'_>) -> impl Iterator<Item = usize> {
+    let statement = planner.statement;
+    (0..statement.tokens.len()).filter(move |&index| {
+        let is = |index: usize, kind| statement.tokens.get(index).is_some_and(|token| token.kind == kind);
         statement.is_word(index, "last_insert_id")
             && is(index + 1, TokenKind::LeftParen)
             && !is(index + 2, TokenKind::RightParen)
-    };
-    if (0..statement.tokens.len()).any(sets) {
-        return Err(SqlError::unsupported("LAST_INSERT_ID(expr) in a query"));
+    })
+}
+
+/// The answer to an UPDATE or INSERT tells which insert id `LAST_INSERT_ID(expr)` has set, other answers do
+/// not: it would be lost with the pooled connection.
+pub(super) fn refuse_set_insert_id(planner: &Planner<'_>, place: &str) -> Result<()> {
+    if set_insert_ids(planner).next().is_some() {
+        return Err(SqlError::unsupported(&format!("LAST_INSERT_ID(expr) in {place}")));
     }
     Ok(())
 }

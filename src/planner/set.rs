@@ -7,6 +7,7 @@ use crate::sql::{Edits, Token, TokenKind};
 use crate::value::Value;
 
 pub(super) fn plan(planner: &Planner<'_>) -> Result<Plan> {
+    super::query::refuse_set_insert_id(planner, "SET")?;
     let mut cursor = planner.cursor();
     cursor.at = 1;
     for (words, construct) in [

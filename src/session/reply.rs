@@ -97,7 +97,7 @@ pub(super) async fn send(
             });
             Ok(Ok(Answered {
                 affected_rows: summary.affected_rows,
-                last_insert_id: summary.last_insert_id,
+                last_insert_id: if summary.keeps_insert_id { 0 } else { summary.last_insert_id },
                 warnings: summary.notes,
                 warned: summary.warnings,
                 ..Answered::default()

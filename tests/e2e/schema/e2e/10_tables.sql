@@ -212,6 +212,13 @@ CREATE TABLE IF NOT EXISTS auto_child (
   PRIMARY KEY (id), KEY by_owner (owner)
 ) DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_general_ci;
 
+CREATE TABLE IF NOT EXISTS auto_upsert (
+  id BIGINT NOT NULL AUTO_INCREMENT,
+  owner BIGINT NOT NULL,
+  n INT,
+  PRIMARY KEY (id), UNIQUE KEY (owner)
+) DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_general_ci;
+
 CREATE TABLE IF NOT EXISTS auto_java (
   id BIGINT NOT NULL AUTO_INCREMENT,
   owner BIGINT NOT NULL DEFAULT 0,

@@ -11,6 +11,9 @@ INSERT IGNORE INTO auto_vexplain_seq (id, next_id, cache) VALUES (0, 1, 1000);
 CREATE TABLE IF NOT EXISTS auto_child_seq (id INT NOT NULL PRIMARY KEY, next_id BIGINT, cache BIGINT) COMMENT 'vitess_sequence';
 INSERT IGNORE INTO auto_child_seq (id, next_id, cache) VALUES (0, 1, 1000);
 
+CREATE TABLE IF NOT EXISTS auto_upsert_seq (id INT NOT NULL PRIMARY KEY, next_id BIGINT, cache BIGINT) COMMENT 'vitess_sequence';
+INSERT IGNORE INTO auto_upsert_seq (id, next_id, cache) VALUES (0, 1, 1000);
+
 CREATE TABLE IF NOT EXISTS auto_java_seq (id INT NOT NULL PRIMARY KEY, next_id BIGINT, cache BIGINT) COMMENT 'vitess_sequence';
 INSERT IGNORE INTO auto_java_seq (id, next_id, cache) VALUES (0, 1, 1000);
 
