@@ -246,6 +246,7 @@ pub(super) fn render(template: &Template, statement: &Statement<'_>) -> String {
             Piece::Param(index) => operand(&Operand::Param(*index), statement),
             Piece::Generated(index) => operand(&Operand::Generated(*index), statement),
             Piece::Schema => "{schema}".to_owned(),
+            Piece::TablesInSchema => "{tables_in_schema}".to_owned(),
             Piece::SchemaString => "{'schema'}".to_owned(),
             Piece::SchemaParam { index, .. } => format!("{{schema of ?{index}}}"),
             Piece::InList => "::__vals".to_owned(),

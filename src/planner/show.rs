@@ -51,6 +51,7 @@ fn show(planner: &Planner<'_>) -> Result<Node> {
                 None => planner.selected()?,
             },
         };
+        title_in_condition(planner, &keyspace, &mut edits);
         let route = keyspace_route(planner, Some(keyspace), &edits);
         return Ok(Node::Show(Show::Tables { route: Box::new(route) }));
     }
@@ -68,6 +69,18 @@ fn show(planner: &Planner<'_>) -> Result<Node> {
         None => planner.keyspace().map(|name| planner.existing(name)).transpose()?,
     };
     Ok(any_shard(planner, keyspace, &edits))
+}
+
+/// `SHOW TABLES WHERE Tables_in_keyspace = …`: on the shard the column is named after its database.
+fn title_in_condition(planner: &Planner<'_>, keyspace: &str, edits: &mut Edits) {
+    let statement = &planner.statement;
+    let title = format!("Tables_in_{keyspace}");
+    let condition = (0..statement.tokens.len()).find(|&index| statement.is_word(index, "where"));
+    for token in statement.tokens.iter().skip(condition.unwrap_or(usize::MAX)) {
+        if token.identifier(statement.text).is_some_and(|name| name.eq_ignore_ascii_case(&title)) {
+            edits.replace(token.start..token.end, vec![Piece::TablesInSchema]);
+        }
+    }
 }
 
 /// SHOWs that the gate answers.

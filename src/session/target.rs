@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use crate::error::{Result, SqlError};
 use crate::key::{Destination, KeyRange, KeyspaceId};
+use crate::sql::is_system_schema;
 use crate::topology::{Snapshot, TabletType};
 
 /// What a session has selected.
@@ -42,6 +43,13 @@ impl Target {
             } else {
                 Err(unknown())
             };
+        }
+        // MySQL's own schemas are on every server.
+        if destination.is_none()
+            && is_system_schema(name.as_bytes())
+            && !topology.keyspaces.contains_key(name)
+        {
+            return Ok(Self { keyspace: Some(name.into()), destination, tablet_type });
         }
         let keyspace = topology.keyspaces.get(name).ok_or_else(|| SqlError::unknown_database(name))?;
         if let Some(Destination::Shard(shard)) = &destination
@@ -120,7 +128,16 @@ mod tests {
 
     #[test]
     fn every_form_of_a_target_reads_back_as_written() {
-        for text in ["ks", "ks:-80", "ks[-80]", "ks[a0]", "ks@replica", "ks:80-@rdonly"] {
+        for text in [
+            "ks",
+            "ks:-80",
+            "ks[-80]",
+            "ks[a0]",
+            "ks@replica",
+            "ks:80-@rdonly",
+            "information_schema",
+            "mysql",
+        ] {
             let target = Target::parse(text, &topology()).expect(text);
             assert_eq!(target.to_string(), text);
         }

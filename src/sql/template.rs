@@ -35,6 +35,8 @@ pub enum Piece {
     Schema,
     /// The name of the shard's physical database as a string.
     SchemaString,
+    /// The title that SHOW TABLES gives its column there, as an identifier.
+    TablesInSchema,
     /// A `?` that is compared with schemas' names: the keyspace's own name becomes the physical
     /// database's. Another keyspace's cannot be asked for here.
     SchemaParam {
@@ -232,6 +234,7 @@ impl Piece {
             Self::Param(index) => render_operand(&Operand::Param(*index), bindings, out)?,
             Self::Generated(index) => render_operand(&Operand::Generated(*index), bindings, out)?,
             Self::Schema => literal::write_identifier(shard.schema, out),
+            Self::TablesInSchema => literal::write_identifier(&format!("Tables_in_{}", shard.schema), out),
             Self::SchemaString => literal::write_string(shard.schema.as_bytes(), escapes, out),
             Self::SchemaParam { index, keyspaces } => {
                 let value = bindings.value(&Operand::Param(*index))?;
