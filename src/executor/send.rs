@@ -20,6 +20,7 @@ use crate::sql::{Bindings, Operand, ShardText, Template};
 use crate::transaction::{Connect, Held, Place, ShardTransactions};
 
 /// A statement on its way to the shards.
+#[expect(clippy::struct_excessive_bools, reason = "each is one independent fact of the statement")]
 #[derive(Clone, Copy)]
 pub(super) struct Statement<'s> {
     /// The text with its holes.
