@@ -19,6 +19,7 @@ mod control;
 mod distinct;
 mod gather;
 mod insert;
+mod insert_select;
 mod limit;
 mod load;
 mod memory;
@@ -37,6 +38,7 @@ mod send;
 mod sequence;
 mod site;
 mod sort;
+mod stored_literal;
 mod stream;
 mod table_copy;
 mod trace;
@@ -90,6 +92,7 @@ pub async fn execute<'a>(plan: &Plan, context: ExecContext<'a>) -> Result<Output
         Node::Modify(route) => context.modify(route, plan.kind).await,
         // Boxed: the future of every statement would be as large as the largest.
         Node::Insert(insert) => Box::pin(context.insert(insert, plan.kind)).await,
+        Node::InsertSelect(insert) => Box::pin(context.insert_select(insert, plan.kind)).await,
         Node::NextValues { sequence, count } => Box::pin(context.next_values(sequence, count)).await,
         Node::Gather(gather) => Box::pin(context.gather(gather)).await,
         Node::Show(_) | Node::Session(_) => Err(SqlError::bug("a session statement reached the executor")),

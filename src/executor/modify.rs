@@ -62,6 +62,11 @@ impl<'a> ExecContext<'a> {
         }
         statement.guarded = !implicit;
         let done = self.reborrow().run_all(targets, statement).await;
+        self.conclude(done, implicit).await
+    }
+
+    /// Ends a change: commits the transaction that the gate opened around it, or takes back what failed.
+    pub(super) async fn conclude(&mut self, done: Result<OkSummary>, implicit: bool) -> Result<OkSummary> {
         match done {
             Ok(mut summary) if implicit => {
                 let mode = self.transactions.commit_mode();
@@ -209,8 +214,13 @@ fn numbered(error: SqlError, own: &[u32]) -> SqlError {
 /// IGNORE that met a duplicate changes no row, ON DUPLICATE KEY UPDATE and REPLACE change two; a row that ON
 /// DUPLICATE KEY UPDATE left as it was counts as none.
 fn one_row_info(summary: &Summary, ignores: bool) -> Bytes {
-    let duplicates = u8::from(if ignores { summary.affected_rows == 0 } else { summary.affected_rows > 1 });
-    format!("Records: 1  Duplicates: {duplicates}  Warnings: {}", summary.warnings).into()
+    rows_info(1, summary.affected_rows, summary.warnings, ignores)
+}
+
+/// The info text of no row or one.
+pub(super) fn rows_info(rows: usize, affected: u64, warnings: u16, ignores: bool) -> Bytes {
+    let duplicates = u8::from(rows > 0 && if ignores { affected == 0 } else { affected > 1 });
+    format!("Records: {rows}  Duplicates: {duplicates}  Warnings: {warnings}").into()
 }
 
 /// Waits for the end of one shard's answer, and reads its warnings where it has some; rows (of

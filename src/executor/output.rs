@@ -146,6 +146,11 @@ impl<'a> Forward<'a> {
         self.held.lease().collect(sql, limit).await.map_err(|error| error.for_shard(&shard))
     }
 
+    /// The connection, and the right to have copies.
+    pub(super) fn into_held(self) -> (Held<'a>, Option<OwnedSemaphorePermit>) {
+        (self.held, self.copies.map(|(_, permit)| permit))
+    }
+
     /// The server that answers.
     #[must_use]
     pub fn tablet(&self) -> &Arc<Tablet> {

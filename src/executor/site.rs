@@ -173,7 +173,7 @@ pub(super) fn full_name(table: &GatherTable) -> String {
     format!("{}.{}", quoted(&scratch_database(&table.shown_as)), quoted(&table.name))
 }
 
-fn is_character_set(name: &str) -> bool {
+pub(super) fn is_character_set(name: &str) -> bool {
     name == crate::backend::NAMES || name.starts_with("character_set_")
 }
 
@@ -238,7 +238,7 @@ async fn describe_on(context: SiteContext<'_>, place: &Place, table: &str) -> Re
 }
 
 /// The values of a row of the text protocol.
-fn fields(row: &[u8]) -> Option<Vec<Option<&[u8]>>> {
+pub(super) fn fields(row: &[u8]) -> Option<Vec<Option<&[u8]>>> {
     let mut input = Input::new(row, "row");
     let mut fields = Vec::new();
     while !input.is_empty() {

@@ -6,8 +6,8 @@
 use std::fmt::Write as _;
 
 use super::{
-    AggregateFunction, FROM_END, Gather, GatherSource, Insert, KeyColumn, Node, Plan, Route, Routing, Show,
-    SortKey,
+    AggregateFunction, FROM_END, Gather, GatherSource, Insert, InsertSelect, KeyColumn, Node, Plan, Route,
+    Routing, Show, SortKey,
 };
 use crate::key::Destination;
 use crate::sql::{Operand, Piece, Statement, Template, literal};
@@ -79,6 +79,7 @@ impl Page<'_> {
                 self.node(input, depth + 1);
             }
             Node::Insert(insert) => self.insert(insert, depth),
+            Node::InsertSelect(own) => self.insert_select(own, depth),
             Node::NextValues { sequence, count } => {
                 let text = format!(
                     "NextValues {}.{} count={}",
@@ -133,6 +134,26 @@ impl Page<'_> {
         }
         self.line(depth, &text);
         self.text_line(depth, &route.query);
+    }
+
+    fn insert_select(&mut self, own: &InsertSelect, depth: usize) {
+        let place =
+            |place: &Option<usize>| place.map_or_else(|| "next".to_owned(), |place| place.to_string());
+        let places = |places: &[Option<usize>]| places.iter().map(place).collect::<Vec<_>>().join(", ");
+        let mut text = format!("InsertSelect {}", own.insert.keyspace);
+        if let Some(sharding) = &own.insert.sharding {
+            let _ = write!(text, " {}=[{}]", sharding.vindex.name(), places(&own.primary));
+            for (verify, own) in sharding.verify.iter().zip(&own.verify) {
+                let _ = write!(text, " verify {}=[{}]", verify.vindex.name(), places(own));
+            }
+        }
+        if let Some(sequence) = &own.insert.sequence {
+            let name = &sequence.sequence;
+            let _ = write!(text, " sequence {}.{}={}", name.keyspace, name.table, place(&own.sequence_at));
+        }
+        self.line(depth, &text);
+        self.text_line(depth, &own.insert.query);
+        self.node(&own.source.node, depth + 1);
     }
 
     fn insert(&mut self, insert: &Insert, depth: usize) {

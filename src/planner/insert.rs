@@ -10,7 +10,7 @@ use super::context::Planner;
 use super::insert_parts::{Parts, Source, column_name};
 use super::{
     FoundRow, Insert, InsertSequence, InsertSharding, Node, Plan, Routing, SequenceRef, StatementKind,
-    VerifyVindex, qualifiers, query, session_values,
+    VerifyVindex, insert_select, qualifiers, query, session_values,
 };
 use crate::error::{Result, SqlError};
 use crate::key::Destination;
@@ -32,15 +32,23 @@ pub(super) fn plan(planner: &Planner<'_>, kind: StatementKind) -> Result<Plan> {
         return Ok(planner.unread(kind, Node::Modify(route)));
     }
     let parts = Parts::read(planner)?;
-    let tables = vec![parts.table.full_name().to_string()];
+    let mut tables = vec![parts.table.full_name().to_string()];
     let keyspace = parts.table.keyspace.clone();
     planner.check_foreign_keys(&keyspace)?;
-    qualifiers::replace(planner, &keyspace, &mut edits)?;
+    if parts.query().is_some() {
+        qualifiers::replace_all(planner, &mut edits);
+    } else {
+        qualifiers::replace(planner, &keyspace, &mut edits)?;
+    }
     if let Some(renamed) = renamed(planner, &parts) {
         edits.replace(parts.table_token.start..parts.table_token.end, vec![renamed]);
     }
-    let node = if let Source::Select { first } = parts.source {
-        insert_select(planner, &parts, first, &edits, kind)?
+    let node = if let Some(first) = parts.query() {
+        let (node, read) = insert_select::plan(planner, parts, first, &mut edits, kind)?;
+        tables.extend(read);
+        tables.sort();
+        tables.dedup();
+        node
     } else {
         insert_rows(planner, &parts, &mut edits, kind)?
     };
@@ -59,30 +67,6 @@ pub(super) fn identifier_piece(name: &str) -> Piece {
     Piece::Text(quoted.into())
 }
 
-// === INSERT … SELECT ===
-
-fn insert_select(
-    planner: &Planner<'_>,
-    parts: &Parts,
-    first: usize,
-    edits: &Edits,
-    kind: StatementKind,
-) -> Result<Node> {
-    let table = &parts.table;
-    if table.auto_increment.is_some() {
-        return Err(SqlError::unsupported("INSERT … SELECT into a table with a sequence"));
-    }
-    if table.sharded {
-        return Err(SqlError::unsupported(if kind == StatementKind::Replace {
-            "REPLACE INTO … SELECT with sharded keyspace"
-        } else {
-            "INSERT … SELECT into a sharded table"
-        }));
-    }
-    query::check_unsharded_source(planner, first, &table.keyspace)?;
-    Ok(Node::Modify(planner.route(Some(table.keyspace.clone()), Routing::Unsharded, edits)))
-}
-
 // === INSERT … VALUES ===
 
 fn insert_rows(planner: &Planner<'_>, parts: &Parts, edits: &mut Edits, kind: StatementKind) -> Result<Node> {
@@ -95,9 +79,9 @@ fn insert_rows(planner: &Planner<'_>, parts: &Parts, edits: &mut Edits, kind: St
     if table.sharded && table.is_reference() {
         return Err(SqlError::unsupported("INSERT into a reference table without a source"));
     }
-    let (rows, rows_first, is_set) = match &parts.source {
-        Source::Rows { rows, first } => (rows.clone(), *first, false),
-        Source::Set { values, first } => (vec![values.clone()], *first, true),
+    let (rows, rows_first) = match &parts.source {
+        Source::Rows { rows, first } => (rows.clone(), *first),
+        Source::Set { values, first } => (vec![values.clone()], *first),
         Source::Select { .. } => return Err(SqlError::bug("INSERT … SELECT has no rows")),
     };
     let columns = listed_columns(parts, &rows)?;
@@ -149,7 +133,7 @@ fn insert_rows(planner: &Planner<'_>, parts: &Parts, edits: &mut Edits, kind: St
         _ => FoundRow::Untold,
     };
     let templates = row_templates(planner, &rows, edits, fill.as_ref());
-    let query = statement_template(planner, parts, &columns, rows_first, is_set, edits, fill.as_ref());
+    let query = statement_template(planner, parts, &columns, rows_first, None, edits, fill.as_ref());
     Ok(Node::Insert(Insert {
         keyspace: table.keyspace.clone(),
         query,
@@ -163,7 +147,7 @@ fn insert_rows(planner: &Planner<'_>, parts: &Parts, edits: &mut Edits, kind: St
 
 /// Adds `id = LAST_INSERT_ID(id)` to ON DUPLICATE KEY UPDATE: it changes nothing, and the answer tells the id
 /// of the row that was found.
-fn tell_found(planner: &Planner<'_>, parts: &Parts, column: &str, edits: &mut Edits) {
+pub(super) fn tell_found(planner: &Planner<'_>, parts: &Parts, column: &str, edits: &mut Edits) {
     let Some(last) = planner.statement.tokens.last() else { return };
     let mut name = Vec::new();
     crate::sql::literal::write_identifier(&parts.table.name, &mut name);
@@ -203,7 +187,7 @@ fn check_subqueries(planner: &Planner<'_>, rows: &[Vec<Run>]) -> Result<()> {
 
 /// `ON DUPLICATE KEY UPDATE` must leave the columns alone that decide where the row lives. Tells
 /// whether there is one.
-fn check_update(planner: &Planner<'_>, parts: &Parts) -> Result<bool> {
+pub(super) fn check_update(planner: &Planner<'_>, parts: &Parts) -> Result<bool> {
     let mut cursor = planner.cursor();
     cursor.at = parts.tail;
     if cursor.at_end() {
@@ -269,7 +253,7 @@ fn keeps_column(planner: &Planner<'_>, column: &str, start: usize, end: usize, l
 /// REPLACE and ON DUPLICATE KEY UPDATE change the rows that collide in any unique key. That works by
 /// shard where rows that collide are on the same shard: each key has the sharding columns in it, or a
 /// number that the sequence gives to one row only. Without the table's keys it is not known.
-fn check_keys(table: &Table, what: &str, fill: Option<&Fill>) -> Result<()> {
+pub(super) fn check_keys(table: &Table, what: &str, fill: Option<&Fill>) -> Result<()> {
     if table.column_vindexes.iter().any(|vindex| vindex.vindex.is_lookup()) {
         return Err(SqlError::unsupported(&format!("{what} a table with lookup vindexes")));
     }
@@ -291,11 +275,11 @@ fn check_keys(table: &Table, what: &str, fill: Option<&Fill>) -> Result<()> {
 }
 
 /// How the auto-increment column gets its values.
-struct Fill {
+pub(super) struct Fill {
     /// The column's position among the listed ones; none where the statement leaves it out.
-    position: Option<usize>,
-    column: Arc<str>,
-    given: Vec<Option<Operand>>,
+    pub(super) position: Option<usize>,
+    pub(super) column: Arc<str>,
+    pub(super) given: Vec<Option<Operand>>,
 }
 
 impl Fill {
@@ -431,13 +415,13 @@ fn row_templates(
     rows.iter().enumerate().map(row_template).collect()
 }
 
-/// The statement around its rows.
-fn statement_template(
+/// The statement around its rows; `introduction` stands in front of them in the place of a query.
+pub(super) fn statement_template(
     planner: &Planner<'_>,
     parts: &Parts,
     columns: &[String],
     rows_first: usize,
-    is_set: bool,
+    introduction: Option<&str>,
     edits: &mut Edits,
     fill: Option<&Fill>,
 ) -> Template {
@@ -457,7 +441,7 @@ fn statement_template(
         list
     };
     let all = || columns.iter().map(String::as_str).chain(added.map(|column| &**column));
-    if is_set {
+    if matches!(parts.source, Source::Set { .. }) {
         let mut text = column_list(&mut all());
         text.extend_from_slice(b" VALUES ");
         let pieces = vec![Piece::Text(text.into()), Piece::Rows];
@@ -481,6 +465,7 @@ fn statement_template(
         }
         _ => {}
     }
-    edits.replace(tokens[rows_first].start..rows_end, vec![Piece::Rows]);
+    let introduction = introduction.map(Piece::text).into_iter();
+    edits.replace(tokens[rows_first].start..rows_end, introduction.chain([Piece::Rows]).collect());
     edits.template(&planner.statement)
 }

@@ -19,6 +19,7 @@ mod facts;
 mod gather;
 mod insert;
 mod insert_parts;
+mod insert_select;
 mod keys;
 mod modify;
 mod other;

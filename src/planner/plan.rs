@@ -10,7 +10,7 @@ use super::{Gather, Routing, Vexplain};
 pub use crate::sql::StatementKind;
 use crate::sql::{Operand, Template};
 use crate::vindex::Vindex;
-use crate::vschema::{Domain, VSchemaChange};
+use crate::vschema::{ColumnType, Domain, VSchemaChange};
 
 /// A planned statement.
 #[derive(Debug, Clone, PartialEq)]
@@ -84,6 +84,8 @@ pub enum Node {
     },
     /// INSERT or REPLACE.
     Insert(Insert),
+    /// INSERT or REPLACE … SELECT by the gate.
+    InsertSelect(InsertSelect),
     /// UPDATE or DELETE (or DDL with [`Routing::Scatter`]) on the routed shards; affected rows add up.
     Modify(Route),
     /// `SELECT NEXT n VALUES FROM seq`.
@@ -134,6 +136,7 @@ impl Node {
                 .tables
                 .iter()
                 .any(|table| table.route().is_some_and(|route| route.routing == Routing::Scatter)),
+            Self::InsertSelect(own) => own.source.node.scatters(),
             Self::Insert(_) | Self::NextValues { .. } | Self::Show(_) | Self::Session(_) => false,
         }
     }
@@ -260,8 +263,7 @@ pub struct Insert {
     pub found: FoundRow,
 }
 
-/// What the answer to an INSERT into a table with a sequence tells instead of the new id, where ON DUPLICATE
-/// KEY UPDATE finds a row.
+/// What the answer to an upsert of a table with a sequence tells of a row that was found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FoundRow {
     /// Nothing: there is no sequence, or no such clause.
@@ -270,6 +272,23 @@ pub enum FoundRow {
     Told,
     /// What the client's own `LAST_INSERT_ID(expr)` says.
     ByClient,
+}
+
+/// INSERT … SELECT by the gate: it reads the rows of the query, then inserts them as listed ones.
+#[derive(Debug, Clone, PartialEq)]
+pub struct InsertSelect {
+    /// The query.
+    pub source: Box<Plan>,
+    /// The INSERT, with no rows yet.
+    pub insert: Insert,
+    /// The type of the column that each column of the query goes to.
+    pub kinds: Vec<ColumnType>,
+    /// Which columns of the query are those of the primary vindex; none for the one that a sequence fills.
+    pub primary: Vec<Option<usize>>,
+    /// The same of each further vindex.
+    pub verify: Vec<Vec<Option<usize>>>,
+    /// Which column of the query is the sequence's; none where that is behind all others.
+    pub sequence_at: Option<usize>,
 }
 
 /// How the rows of an INSERT find their shards.

@@ -245,7 +245,8 @@ fn destination_class(plan: &Plan) -> String {
     };
     match &plan.node {
         Node::Insert(insert) if insert.sharding.is_some() => "sharded_insert".to_owned(),
-        Node::Insert(_) | Node::NextValues { .. } => "unsharded".to_owned(),
+        Node::InsertSelect(own) if own.insert.sharding.is_some() => "sharded_insert".to_owned(),
+        Node::Insert(_) | Node::InsertSelect(_) | Node::NextValues { .. } => "unsharded".to_owned(),
         Node::Modify(_) if plan.kind == StatementKind::Ddl => "send:DDL".to_owned(),
         node => route(node).map_or("no_shard", of).to_owned(),
     }

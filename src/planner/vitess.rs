@@ -165,6 +165,13 @@ impl Writer<'_> {
             // Vitess cuts columns inside the operators.
             Node::Truncate { input, .. } => self.node(input),
             Node::Insert(insert) => self.insert(insert),
+            Node::InsertSelect(own) => {
+                let mut json = operator("Insert");
+                json.insert("Variant".into(), "Select".into());
+                json.insert("Keyspace".into(), self.keyspace(&own.insert.keyspace));
+                json.insert("Query".into(), render(&own.insert.query, self.statement).into());
+                self.with_input(json, &own.source.node)
+            }
             Node::NextValues { sequence, count } => {
                 let mut json = operator("Route");
                 json.insert("Variant".into(), "Next".into());

@@ -44,6 +44,11 @@ pub(super) async fn metadata(
             let columns = Columns::build([Column::integer(b"nextval")]);
             Ok(Metadata { parameters: unknown(), columns })
         }
+        // Faults of the query are found, but its columns are not those of an INSERT.
+        Node::InsertSelect(own) => {
+            let source = Box::pin(metadata(session, &own.source, text, world)).await?;
+            Ok(Metadata { columns: Columns::default(), ..source })
+        }
         Node::Session(_) => Ok(Metadata { parameters: unknown(), columns: Columns::default() }),
         Node::Gather(gather) => gather_metadata(session, gather, plan, text, world).await,
         Node::Insert(insert) => insert_metadata(session, insert, plan, text, world).await,
@@ -70,9 +75,12 @@ fn leaf(node: &Node) -> (Option<&Route>, Option<usize>) {
         | Node::Sort { input, .. }
         | Node::Distinct { input, .. }
         | Node::Aggregate(Aggregate { input, .. }) => leaf(input),
-        Node::Insert(_) | Node::NextValues { .. } | Node::Show(_) | Node::Session(_) | Node::Gather(_) => {
-            (None, None)
-        }
+        Node::Insert(_)
+        | Node::InsertSelect(_)
+        | Node::NextValues { .. }
+        | Node::Show(_)
+        | Node::Session(_)
+        | Node::Gather(_) => (None, None),
     }
 }
 

@@ -4,7 +4,9 @@ use std::collections::BTreeSet;
 
 use mysql_async::prelude::Queryable as _;
 use shardgate::error::Result;
-use shardgate::planner::{Insert, InsertSequence, InsertSharding, Node, SequenceRef, StatementKind};
+use shardgate::planner::{
+    FoundRow, Insert, InsertSequence, InsertSharding, Node, SequenceRef, StatementKind,
+};
 use shardgate::sql::{Operand, Piece, Template};
 use shardgate::value::Value;
 use shardgate::vindex::Vindex;
@@ -108,6 +110,8 @@ async fn inserts(gate: &Gate) {
             verify: vec![],
         }),
         sequence: Some(InsertSequence { sequence: sequence("strict_seq"), given }),
+        ignores: false,
+        found: FoundRow::Untold,
     };
     let plan = plan(StatementKind::Insert, Node::Insert(insert));
     let mut tx = autocommit();
