@@ -70,8 +70,8 @@ impl Writing {
             | ColumnType::SHORT
             | ColumnType::LONG
             | ColumnType::INT24
-            | ColumnType::LONGLONG => number(to),
-            ColumnType::NEWDECIMAL => number(to),
+            | ColumnType::LONGLONG
+            | ColumnType::NEWDECIMAL => number(to),
             ColumnType::YEAR if matches!(to, Family::Number | Family::Year) => Some(Self::Number),
             // Digits that the definition cuts off are not in the text.
             ColumnType::DOUBLE if column.decimals >= 31 => match to {

@@ -6,11 +6,10 @@
 
 use std::sync::Arc;
 
-use super::{Gather, Routing, Vexplain};
+use super::{Gather, Insert, InsertSelect, Routing, Vexplain};
 pub use crate::sql::StatementKind;
 use crate::sql::{Operand, Template};
-use crate::vindex::Vindex;
-use crate::vschema::{ColumnType, Domain, VSchemaChange};
+use crate::vschema::VSchemaChange;
 
 /// A planned statement.
 #[derive(Debug, Clone, PartialEq)]
@@ -242,94 +241,6 @@ pub struct SequenceRef {
     pub keyspace: Arc<str>,
     /// The table.
     pub table: Arc<str>,
-}
-
-/// INSERT … VALUES / SET, REPLACE.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Insert {
-    /// The keyspace.
-    pub keyspace: Arc<str>,
-    /// The statement with [`crate::sql::Piece::Rows`] where the row list goes.
-    pub query: Template,
-    /// One template per row: `(1, 'a', …)`.
-    pub rows: Vec<Template>,
-    /// How each row finds its shard; none for an unsharded keyspace (one statement, all rows).
-    pub sharding: Option<InsertSharding>,
-    /// The auto-increment column that a sequence fills.
-    pub sequence: Option<InsertSequence>,
-    /// INSERT IGNORE: a row that collides is left out.
-    pub ignores: bool,
-    /// What its answer tells of a row that was there already.
-    pub found: FoundRow,
-}
-
-/// What the answer to an upsert of a table with a sequence tells of a row that was found.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum FoundRow {
-    /// Nothing: there is no sequence, or no such clause.
-    Untold,
-    /// The row's id, by `id = LAST_INSERT_ID(id)` that the gate adds.
-    Told,
-    /// What the client's own `LAST_INSERT_ID(expr)` says.
-    ByClient,
-}
-
-/// INSERT … SELECT by the gate: it reads the rows of the query, then inserts them as listed ones.
-#[derive(Debug, Clone, PartialEq)]
-pub struct InsertSelect {
-    /// The query.
-    pub source: Box<Plan>,
-    /// The INSERT, with no rows yet.
-    pub insert: Insert,
-    /// The type of the column that each column of the query goes to.
-    pub kinds: Vec<ColumnType>,
-    /// Which columns of the query are those of the primary vindex; none for the one that a sequence fills.
-    pub primary: Vec<Option<usize>>,
-    /// The same of each further vindex.
-    pub verify: Vec<Vec<Option<usize>>>,
-    /// Which column of the query is the sequence's; none where that is behind all others.
-    pub sequence_at: Option<usize>,
-}
-
-/// How the rows of an INSERT find their shards.
-#[derive(Debug, Clone, PartialEq)]
-pub struct InsertSharding {
-    /// The table's primary vindex.
-    pub vindex: Arc<Vindex>,
-    /// Names of its columns, for messages.
-    pub columns: Vec<Arc<str>>,
-    /// For each row, one operand per vindex column.
-    pub values: Vec<Vec<Operand>>,
-    /// What each column stores.
-    pub domains: Vec<Domain>,
-    /// Further functional vindexes whose columns must map to the same keyspace id (unowned
-    /// secondary vindexes): each as vindex, column names and values per row.
-    pub verify: Vec<VerifyVindex>,
-}
-
-/// A secondary functional vindex that must agree with the primary one.
-#[derive(Debug, Clone, PartialEq)]
-pub struct VerifyVindex {
-    /// The secondary vindex.
-    pub vindex: Arc<Vindex>,
-    /// Its columns.
-    pub columns: Vec<Arc<str>>,
-    /// For each row, one operand per column.
-    pub values: Vec<Vec<Operand>>,
-    /// What each column stores.
-    pub domains: Vec<Domain>,
-}
-
-/// How a sequence fills the auto-increment column.
-#[derive(Debug, Clone, PartialEq)]
-pub struct InsertSequence {
-    /// The sequence.
-    pub sequence: SequenceRef,
-    /// For each row: the value the client gave, or none where it gave none. NULL, and 0 unless
-    /// `NO_AUTO_VALUE_ON_ZERO`, also ask the sequence. `Piece::Generated(row)` in the row's
-    /// template (and `Operand::Generated(row)` in the sharding) stands for the resulting value,
-    /// generated or given: the executor fills `Bindings::generated` for every row.
-    pub given: Vec<Option<Operand>>,
 }
 
 /// What the gate answers from its own knowledge.
