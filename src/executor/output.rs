@@ -147,7 +147,7 @@ impl<'a> Forward<'a> {
     }
 
     /// The connection, and the right to have copies.
-    pub(super) fn into_held(self) -> (Held<'a>, Option<OwnedSemaphorePermit>) {
+    pub(super) fn into_held(self) -> (Asked<'a>, Option<OwnedSemaphorePermit>) {
         (self.held, self.copies.map(|(_, permit)| permit))
     }
 
