@@ -2,16 +2,24 @@
 //!
 //! The program is the Maven project `tests/clients/java`; it prints one line per check.
 
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Child, Command, Stdio};
 use std::sync::Mutex;
 use std::time::Duration;
 
-use crate::process;
+use super::serve;
+use crate::gate::Gate;
+use crate::process::{self, poll};
 use crate::runner::{Bed, NotRun, Test, Verdict, say};
 
-pub const TESTS: &[Test] =
-    &[Test { deadline: Duration::from_secs(400), ..Test::shared("java/Connector/J and HikariCP", jdbc) }];
+pub const TESTS: &[Test] = &[
+    Test { deadline: Duration::from_secs(400), ..Test::shared("java/Connector/J and HikariCP", jdbc) },
+    Test {
+        deadline: Duration::from_secs(400),
+        ..Test::own("java/a URL with two gates, one is killed", two_hosts)
+    },
+];
 
 static BUILD: Mutex<Option<Result<PathBuf, String>>> = Mutex::new(None);
 
@@ -75,5 +83,90 @@ fn jdbc(bed: &Bed) -> Verdict {
         output.stdout,
         output.stderr
     );
+    Ok(())
+}
+
+/// Threads that share the pool; one more has a connection of its own.
+const POOLED: usize = 4;
+
+/// A child that ends with this value.
+struct Java(Child);
+
+impl Drop for Java {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Two gates over one topology. The one that all connections go to is killed: each connection fails once
+/// at most, and the rows go on through the other one.
+fn two_hosts(bed: &Bed) -> Verdict {
+    let folder = build().map_err(NotRun)?;
+    let (server, mut root) = serve::shards(bed);
+    let (files, others) = (serve::Files::over(&server), serve::Files::over(&server));
+    let first = Gate::serve(&files.config_with("", ""), files.mysql, files.http).unwrap();
+    let second = Gate::serve(&others.config_with("", ""), others.mysql, others.http).unwrap();
+    let mut command = Command::new("java");
+    command
+        .args(["-Xmx128m", "-cp"])
+        .arg(format!("{}:{}", folder.join("classes").display(), folder.join("lib/*").display()))
+        .arg("shardgate.TwoHosts")
+        .args([first.mysql.to_string(), second.mysql.to_string(), POOLED.to_string()])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null());
+    let mut java = Java(command.spawn().expect("java runs"));
+    let (input, output) = (java.0.stdin.take(), java.0.stdout.take().expect("its output"));
+    let lines: Mutex<Vec<String>> = Mutex::default();
+    let count = |start: &str| lines.lock().unwrap().iter().filter(|line| line.starts_with(start)).count();
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for line in BufReader::new(output).lines().map_while(Result::ok) {
+                lines.lock().unwrap().push(line);
+            }
+        });
+        // Also ends the reader above, when a check fails.
+        let input = input;
+        let more = |wanted: usize| {
+            let then = count("ACK");
+            poll(Duration::from_secs(120), || (count("ACK") >= then + wanted).then_some(()))
+        };
+        let before = more(100);
+        first.kill();
+        let after = more(200);
+        drop(input);
+        let done = poll(Duration::from_secs(60), || (count("DONE") > 0).then_some(()));
+        drop(java);
+        let all = lines.lock().unwrap();
+        let tail = all[all.len().saturating_sub(20)..].join("\n");
+        assert!(
+            before.is_some() && after.is_some() && done.is_some(),
+            "{before:?} {after:?} {done:?}\n{tail}"
+        );
+    });
+    let lines = lines.into_inner().unwrap();
+    let ids = |start: &str| -> Vec<i64> {
+        let found = lines.iter().filter_map(|line| line.strip_prefix(start)?.split(' ').next()?.parse().ok());
+        found.collect()
+    };
+    let failed: Vec<_> = lines.iter().filter(|line| line.starts_with("FAILED")).collect();
+    assert!(!failed.is_empty() && failed.len() <= POOLED + 1, "{failed:#?}");
+    for line in &failed {
+        let state = line.split(' ').nth(2).unwrap_or_default();
+        assert!(state.starts_with("08"), "a lost connection is told as such: {line}");
+    }
+    let mut there: Vec<i64> = Vec::new();
+    for database in ["ks_low", "ks_high"] {
+        let rows = root.rows(format!("select id from {database}.t")).unwrap();
+        there.extend(rows.iter().filter_map(|row| row[0].as_deref()?.parse::<i64>().ok()));
+    }
+    let acknowledged = ids("ACK ");
+    let lost: Vec<_> = acknowledged.iter().filter(|id| !there.contains(id)).collect();
+    assert!(lost.is_empty(), "acknowledged and not there: {lost:?}");
+    assert!(there.len() <= acknowledged.len() + failed.len(), "rows that nobody was told of");
+    say(&format!("         {} rows, {} connections lost with their gate", acknowledged.len(), failed.len()));
+    let (status, _) = second.stop();
+    assert_eq!(status.and_then(|status| status.code()), Some(0), "SIGTERM");
     Ok(())
 }
