@@ -61,6 +61,9 @@ groups! {
     http: Http {
         /// Address and port; "off" for none. There is no login: keep it off public networks.
         address: Option<String> = Some("127.0.0.1:16000".into()),
+        /// Who sees the pages under /debug: "local" (clients on this machine), "all" or "off".
+        /// /metrics, /healthz, /readyz, /debug/health and /debug/liveness answer everybody.
+        debug: DebugAccess = DebugAccess::Local,
     }
 
     /// Where the list of keyspaces, shards and servers comes from.
@@ -290,6 +293,10 @@ groups! {
         query_log_mode: QueryLogMode = QueryLogMode::All,
         /// Only statements that took at least this long.
         query_log_slow: Option<Duration> = None,
+        /// Only statements that returned or changed at least so many rows.
+        query_log_rows: Option<u32> = None,
+        /// Whether one of slow, rows and sample is enough; otherwise all that are set must hold.
+        query_log_any: bool = false,
         /// Which part of the statements is logged, 0.0 to 1.0; errors always are.
         query_log_sample: f64 = 1.0,
         /// Whether values stay out of the query log.
@@ -351,6 +358,17 @@ pub enum LogFormat {
     Json,
 }
 
+/// Who sees the pages under /debug.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DebugAccess {
+    /// Clients on this machine.
+    Local,
+    /// Everybody who can reach the address.
+    All,
+    /// Nobody.
+    Off,
+}
+
 /// Which statements the query log holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum QueryLogMode {
@@ -383,6 +401,11 @@ impl Word for TransactionMode {
 
 impl Word for LogFormat {
     const WORDS: &'static [(&'static str, Self)] = &[("text", Self::Text), ("json", Self::Json)];
+}
+
+impl Word for DebugAccess {
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("local", Self::Local), ("all", Self::All), ("off", Self::Off)];
 }
 
 impl Word for QueryLogMode {

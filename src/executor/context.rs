@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use prometheus::IntCounter;
 use tokio::time::Instant;
 
 use super::own_writes::OwnWrites;
@@ -11,7 +10,7 @@ use crate::backend::{Pools, Settings};
 use crate::error::{Kind, Outcome, Result, SqlError};
 use crate::health::Health;
 use crate::key::TabletType;
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, Routes};
 use crate::planner::SequenceRef;
 use crate::protocol::statement::Execute;
 use crate::sql::{Bindings, Operand, SessionValues};
@@ -71,7 +70,7 @@ pub struct ExecContext<'a> {
     /// Where queries run over copies of their tables.
     pub scratch: &'a Scratch,
     /// Counts the shard queries of this statement.
-    pub routes: Option<&'a IntCounter>,
+    pub routes: Option<&'a Routes>,
     /// The gate's metrics.
     pub metrics: &'a Metrics,
     /// Where the execution is noted, for VEXPLAIN.

@@ -124,6 +124,12 @@ impl ClientConnection {
         self.id
     }
 
+    /// Bytes written for the client since its last command, whether sent or still collected.
+    #[must_use]
+    pub fn written(&self) -> u64 {
+        self.delivered + self.output.len() as u64
+    }
+
     /// Where the client connects from.
     #[must_use]
     pub fn peer(&self) -> Peer {

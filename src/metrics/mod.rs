@@ -23,7 +23,7 @@ use prometheus::{Histogram, IntCounter, IntGauge};
 
 pub use guard::GaugeGuard;
 pub use health::{BufferSeries, HealthMetrics, HealthSeries};
-pub use query::{ApiSeries, ExecutionSeries, PlanCacheMetrics, QueryMetrics};
+pub use query::{ApiSeries, ExecutionSeries, PlanCacheMetrics, QueryMetrics, Routes};
 pub use tablet::{BackendMetrics, TabletLabels, TabletSeries};
 pub use topology::TopologyMetrics;
 pub use twopc::TwoPcMetrics;

@@ -4,6 +4,8 @@
 //! no label lookup, no allocation. A session resolves its [`ApiSeries`] again when its keyspace or
 //! tablet type changes; a cached plan keeps its [`ExecutionSeries`].
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use prometheus::{Histogram, IntCounter, IntGauge};
 
 use super::family::{Counters, Histograms};
@@ -76,6 +78,13 @@ pub struct ApiSeries {
     operation: &'static str,
     keyspace: Box<str>,
     db_type: &'static str,
+}
+
+/// Where one execution counts its shard queries.
+#[derive(Debug)]
+pub struct Routes {
+    kind: IntCounter,
+    sent: AtomicU64,
 }
 
 /// The handles of one kind of plan.
@@ -206,6 +215,28 @@ impl QueryMetrics {
         if kind == crate::error::Kind::Bug {
             self.bugs.inc();
         }
+    }
+}
+
+// === impl Routes ===
+
+impl Routes {
+    /// Counts towards a kind of plan too.
+    #[must_use]
+    pub fn new(kind: &IntCounter) -> Self {
+        Self { kind: kind.clone(), sent: AtomicU64::new(0) }
+    }
+
+    /// Counts shard queries.
+    pub fn inc_by(&self, more: u64) {
+        self.kind.inc_by(more);
+        self.sent.fetch_add(more, Ordering::Relaxed);
+    }
+
+    /// How many this execution has made.
+    #[must_use]
+    pub fn sent(&self) -> u64 {
+        self.sent.load(Ordering::Relaxed)
     }
 }
 

@@ -268,6 +268,11 @@ pub enum Show {
         /// The LIKE pattern.
         like: Option<String>,
     },
+    /// SHOW VITESS_QUERIES [LIKE].
+    VitessQueries {
+        /// The LIKE pattern.
+        like: Option<String>,
+    },
     /// SHOW VITESS_TARGET.
     VitessTarget,
     /// SHOW VSCHEMA TABLES.

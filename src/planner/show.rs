@@ -95,6 +95,8 @@ fn gate(planner: &Planner<'_>, mut cursor: Cursor<'_>) -> Result<Option<Show>> {
         Show::VitessTablets { like: like(planner, &mut cursor)? }
     } else if cursor.eat(&["vitess_replication_status"]) {
         Show::VitessReplicationStatus { like: like(planner, &mut cursor)? }
+    } else if cursor.eat(&["vitess_queries"]) {
+        Show::VitessQueries { like: like(planner, &mut cursor)? }
     } else if cursor.eat(&["vitess_target"]) {
         Show::VitessTarget
     } else if cursor.eat(&["vschema", "tables"]) {

@@ -14,6 +14,7 @@ use tokio_util::task::TaskTracker;
 
 use super::admin::{self, Admin, Readiness};
 use super::listener::{Accepted, Welcome};
+use super::pages::GatePages;
 use super::persona::Persona;
 use super::settings;
 use super::shutdown::{Outcome, Stages};
@@ -28,9 +29,11 @@ use crate::frontend::{self, ClientStream, Closed};
 use crate::health::Health;
 use crate::metrics::{Metrics, TabletLabels};
 use crate::schema::Tracker;
+use crate::session::live_log::LiveLog;
 use crate::session::plan_cache::PlanCache;
 use crate::session::query_log::QueryLog;
 use crate::session::registry::{Kill, Registry};
+use crate::session::statistics::Statistics;
 use crate::session::{self, Limits, Shared, VSchemaDdl, Worlds};
 use crate::sql::LexOptions;
 use crate::topology::Snapshot;
@@ -126,6 +129,8 @@ impl Gate {
         };
         let shared = Shared {
             vschema_ddl,
+            statistics: Statistics::default(),
+            live: LiveLog::default(),
             query_log: log.await.map_err(|error| format!("log.query_log: {error}"))?,
             world: Worlds::new(Arc::clone(&current.snapshot), Arc::clone(&current.vschema), &schema),
             schema,
@@ -227,16 +232,14 @@ impl Gate {
     fn admin(&self) -> Admin {
         let (shared, topology, stages) =
             (Arc::clone(&self.shared), Arc::clone(&self.topology), self.stages.clone());
-        let (counted, shown) = (Arc::clone(&self.shared), Arc::clone(&self.shared));
-        let (aged, described) = (Arc::clone(&self.topology), Arc::clone(&self.topology));
-        let watching = Arc::clone(&self.shared);
+        let (counted, aged) = (Arc::clone(&self.shared), Arc::clone(&self.topology));
+        let pages = GatePages { shared: Arc::clone(&self.shared), topology: Arc::clone(&self.topology) };
         Admin {
             metrics: Arc::clone(&self.shared.metrics),
             started: self.shared.started,
             readiness: Box::new(move || readiness(&shared, &topology, &stages)),
-            vschema: Box::new(move || shown.world.load().vschema.to_json()),
-            tablets: Box::new(move || tablets(&watching)),
-            topology: Box::new(move || described.to_json()),
+            pages: Box::new(pages),
+            debug: self.config.http.debug,
             refresh: Box::new(move || {
                 count_plans(&counted);
                 count_primaries(&counted);
@@ -265,28 +268,6 @@ fn readiness(shared: &Shared, topology: &Topology, stages: &Stages) -> Readiness
         problems.push("the gate is stopping".into());
     }
     Readiness { ready: !stages.is_stopping() && !all_down, problems }
-}
-
-/// What is known of every server.
-fn tablets(shared: &Shared) -> serde_json::Value {
-    let all = shared.health.all().into_iter().map(|(tablet, watched)| {
-        let state = watched.state();
-        let replication = state.replication();
-        serde_json::json!({
-            "alias": tablet.alias.to_string(),
-            "keyspace": &*tablet.keyspace,
-            "shard": &*tablet.shard,
-            "type": tablet.kind.as_str(),
-            "serving": shared.health.is_serving(&tablet),
-            "answers": state.answers(),
-            "read_only": state.refuses_writes(),
-            "identity": state.identity(),
-            "lag_seconds": state.lag().map(|lag| lag.as_secs_f64()),
-            "source": replication.map(|replication| replication.source.as_str()),
-            "error": state.error().or(replication.map(|replication| replication.error.as_str())),
-        })
-    });
-    serde_json::json!({ "tablets": all.collect::<Vec<_>>(), "suspect_shards": shared.health.suspects() })
 }
 
 fn count_plans(shared: &Shared) {

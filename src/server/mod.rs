@@ -3,8 +3,10 @@
 pub mod admin;
 mod backend_tls;
 pub mod gate;
+mod html;
 pub mod listener;
 pub mod logging;
+mod pages;
 pub mod persona;
 pub mod resolve;
 pub mod settings;

@@ -23,6 +23,7 @@ mod explain;
 mod fields;
 mod interrupt;
 mod like;
+pub mod live_log;
 mod notes;
 pub mod plan_cache;
 mod prepared;
@@ -39,6 +40,7 @@ mod show;
 mod sql_prepared;
 mod state;
 mod statements;
+pub mod statistics;
 pub mod target;
 mod trace_json;
 mod variable_class;
@@ -67,10 +69,12 @@ use crate::topology::Snapshot;
 use crate::transaction::ShardTransactions;
 use crate::twopc::TwoPc;
 pub use alter_vschema::VSchemaDdl;
+use live_log::LiveLog;
 use plan_cache::{PlanCache, Scope};
 use registry::{Registration, Registry};
 use state::SessionState;
 use statements::{PreparedStatement, PreparedStatements};
+use statistics::Statistics;
 pub use world::{World, Worlds};
 
 /// What every session of a gate shares. Built once, by the process.
@@ -98,6 +102,10 @@ pub struct Shared {
     pub vschema_ddl: VSchemaDdl,
     /// Numbers.
     pub metrics: Arc<Metrics>,
+    /// What each kind of statement has cost.
+    pub statistics: Statistics,
+    /// Who watches statements at this moment.
+    pub live: LiveLog,
     /// Where statements are written down, if anywhere.
     pub query_log: Option<query_log::QueryLog>,
     /// How clients log in.
@@ -157,7 +165,7 @@ struct Session {
     found_rows: bool,
     series: record::Series,
     /// Where the running statement counts its shard queries.
-    routes: Option<prometheus::IntCounter>,
+    routes: Option<crate::metrics::Routes>,
     /// The running EXECUTE asked for a cursor.
     cursor_wanted: bool,
     /// The cursor that the running EXECUTE opened.

@@ -14,6 +14,7 @@ use prometheus::IntCounter;
 use quick_cache::sync::Cache;
 use quick_cache::{DefaultHashBuilder, Equivalent, Lifecycle, Weighter};
 
+use super::statistics::StatementCounts;
 use super::target::Target;
 use crate::key::TabletType;
 use crate::metrics::{ExecutionSeries, QueryMetrics};
@@ -41,6 +42,8 @@ pub struct Planned {
     plan: Plan,
     /// Executions, and shard queries that they made.
     pub series: ExecutionSeries,
+    /// What statements of this kind have cost.
+    pub(super) counts: Arc<StatementCounts>,
     by_table: Vec<IntCounter>,
 }
 
@@ -98,7 +101,13 @@ const PLAN_WEIGHT: u64 = 1024;
 impl Planned {
     /// Resolves the metrics of a plan. Tables that the VSchema does not list have none, so that
     /// clients cannot make series.
-    pub fn new(plan: Plan, metrics: &QueryMetrics, vschema: &VSchema, tablet_type: TabletType) -> Self {
+    pub fn new(
+        plan: Plan,
+        metrics: &QueryMetrics,
+        vschema: &VSchema,
+        tablet_type: TabletType,
+        counts: Arc<StatementCounts>,
+    ) -> Self {
         let query = plan.kind.label().to_ascii_uppercase();
         let tablet = tablet_type.as_str().to_ascii_uppercase();
         let series = metrics.execution(&query, plan_type(&plan), &tablet);
@@ -107,7 +116,12 @@ impl Planned {
             vschema.keyspace(keyspace).is_some_and(|keyspace| keyspace.table(table).is_some())
         };
         let by_table = plan.tables.iter().filter(listed).map(|name| metrics.by_table(&query, name)).collect();
-        Self { plan, series, by_table }
+        Self { plan, series, counts, by_table }
+    }
+
+    /// What statements of this kind have cost.
+    pub fn counts(&self) -> &StatementCounts {
+        &self.counts
     }
 
     /// Counts one execution.
@@ -158,6 +172,13 @@ impl PlanCache {
         self.cache.insert(Key { skeleton: skeleton.into(), scope: scope.clone() }, plan);
     }
 
+    /// Plans of this VSchema as they were asked for: the scope, the statement with a `?` for each literal
+    /// that was taken out, and the plan; at most so many.
+    pub fn plans(&self, epoch: u64, most: usize) -> Vec<(Scope, Vec<u8>, Arc<Planned>)> {
+        let current = self.cache.iter().filter(|(key, _)| key.scope.epoch == epoch).take(most);
+        current.map(|(key, plan)| (key.scope, readable(&key.skeleton), plan)).collect()
+    }
+
     /// Numbers for metrics.
     pub fn statistics(&self) -> Statistics {
         Statistics {
@@ -169,6 +190,22 @@ impl PlanCache {
             capacity: self.capacity,
         }
     }
+}
+
+/// A key as a statement: what stands for a literal is a NUL and two bytes (`crate::sql::Normalizer`).
+fn readable(skeleton: &[u8]) -> Vec<u8> {
+    let mut text = Vec::with_capacity(skeleton.len());
+    let mut rest = skeleton.iter();
+    while let Some(byte) = rest.next() {
+        if *byte == 0 {
+            rest.next();
+            rest.next();
+            text.push(b'?');
+        } else {
+            text.push(*byte);
+        }
+    }
+    text
 }
 
 // === impl Key ===
@@ -227,7 +264,8 @@ mod tests {
         };
         let vschema = VSchema::from_json("{}", 1).unwrap();
         let metrics = crate::metrics::Metrics::new().unwrap();
-        Arc::new(Planned::new(plan, &metrics.query, &vschema, TabletType::Primary))
+        let counts = super::super::statistics::Statistics::default().of("", String::new(), "Local", &[]);
+        Arc::new(Planned::new(plan, &metrics.query, &vschema, TabletType::Primary, counts))
     }
 
     #[test]
@@ -239,6 +277,20 @@ mod tests {
         assert!(cache.get(b"do \0s", &scope(1)).is_none());
         let statistics = cache.statistics();
         assert_eq!((statistics.hits, statistics.misses, statistics.length), (1, 2, 1));
+    }
+
+    #[test]
+    fn a_key_reads_as_a_statement() {
+        let mut normalizer = crate::sql::Normalizer::new();
+        let text = b"select a from t where b = 'x' and c = 'x' and d in (1, 2) order by 1";
+        normalizer.read(text, LexOptions::default(), true);
+        let cache = PlanCache::new(1 << 20);
+        cache.insert(normalizer.key(), &scope(1), plan());
+        cache.insert(b"old", &scope(2), plan());
+        let plans = cache.plans(1, 10);
+        let [(_, text, _)] = &plans[..] else { panic!("{plans:?}") };
+        let expected = "select a from t where b = ? and c = ? and d in (?, ?) order by 1";
+        assert_eq!(String::from_utf8_lossy(text), expected);
     }
 
     #[test]

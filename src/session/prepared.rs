@@ -103,7 +103,7 @@ impl Session {
         let context = plan_context(&self.scope.target, world);
         let plan = planner::prepare_plan(&statement, &context)?;
         self.check_scatter(&plan, &statement)?;
-        let plan = Arc::new(self.planned(plan, world));
+        let plan = Arc::new(self.planned(plan, text, world));
         if cacheable {
             self.shared.plans.insert(self.normalizer.key(), &scope, Arc::clone(&plan));
         }
@@ -151,6 +151,8 @@ impl Session {
         let Some(statement) = self.prepared.get_mut(id) else { return Ok(()) };
         let (mut text, mut planned) = (statement.text.clone(), statement.plan.clone());
         if let Err(error) = self.plan_again(&mut text, &mut planned, &world) {
+            let request = Request { text, format: RowFormat::Binary, more: false };
+            self.record_refused(&request, &error);
             self.fail(RowFormat::Binary, &error);
             return Ok(());
         }

@@ -15,11 +15,14 @@ use super::notes::{noted, notes_of};
 use super::plan_cache::Planned;
 use super::reply::{self, Answered};
 use super::state::Warning;
+use super::target::Target;
 use super::world::plan_context;
 use super::{Session, Shared, World, vexplain};
 use crate::error::{Result, SqlError};
 use crate::executor::{self, ExecContext, MemoryBudget, Protocol, RowFormat};
 use crate::frontend::Closed;
+use crate::key::TabletType;
+use crate::metrics::Routes;
 use crate::planner::{self, Node, Plan, StatementKind};
 use crate::protocol::response::OkPacket;
 use crate::protocol::statement::Execute;
@@ -122,6 +125,7 @@ impl Session {
                 self.run(&plan, request, None, &world).await
             }
             Err(error) => {
+                self.record_refused(request, &error);
                 self.fail(request.format, &error);
                 Ok(false)
             }
@@ -149,7 +153,7 @@ impl Session {
         let statement = self.normalizer.statement(text);
         let plan = planner::plan(&statement, &plan_context(&self.scope.target, world))?;
         self.check_scatter(&plan, &statement)?;
-        let plan = Arc::new(self.planned(plan, world));
+        let plan = Arc::new(self.planned(plan, text, world));
         if cacheable {
             self.shared.plans.insert(self.normalizer.key(), &self.scope, Arc::clone(&plan));
         }
@@ -168,8 +172,16 @@ impl Session {
     }
 
     /// A plan with its metrics.
-    pub(super) fn planned(&self, plan: Plan, world: &World) -> Planned {
-        Planned::new(plan, &self.shared.metrics.query, &world.vschema, self.scope.target.tablet_type)
+    pub(super) fn planned(&self, plan: Plan, text: &[u8], world: &World) -> Planned {
+        let Target { keyspace, tablet_type, .. } = &self.scope.target;
+        let mut target = keyspace.as_deref().unwrap_or_default().to_owned();
+        if *tablet_type != TabletType::Primary {
+            target.push('@');
+            target.push_str(tablet_type.as_str());
+        }
+        let digest = sql::digest(text, self.scope.options);
+        let counts = self.shared.statistics.of(&target, digest, planner::plan_type(&plan), &plan.tables);
+        Planned::new(plan, &self.shared.metrics.query, &world.vschema, *tablet_type, counts)
     }
 
     /// Runs a plan and answers the client; false where that ended in an error.
@@ -183,7 +195,8 @@ impl Session {
         let started = Instant::now();
         let plan: &Plan = planned;
         planned.executed();
-        self.routes = Some(planned.series.routes.clone());
+        self.routes = Some(Routes::new(&planned.series.routes));
+        let written = self.client.written();
         self.begin_warnings(plan);
         self.registration.entry().begin(&request.text);
         let answered = match &plan.node {
@@ -206,7 +219,8 @@ impl Session {
             _ => self.run_on_shards(plan, request, parameters, world).await?,
         };
         self.registration.entry().end();
-        self.record(planned, request, started.elapsed(), answered.as_ref().err());
+        let bytes = self.client.written().saturating_sub(written);
+        self.record(planned, request, (started.elapsed(), bytes), answered.as_ref().err());
         match answered {
             Ok(()) => Ok(true),
             Err(error) => {

@@ -14,23 +14,28 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::statistics::Cost;
 use crate::config::{Log, LogFormat, QueryLogMode};
 use crate::error::SqlError;
 use crate::metrics::Metrics;
-use crate::sql::{LexOptions, Lexer, TokenKind};
+use crate::sql::{self, LexOptions};
 
 /// Lines that may wait for the writer.
 const BACKLOG: usize = 4096;
 
 /// Where sessions put their lines.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is one independent key of the configuration")]
 pub struct QueryLog {
     lines: mpsc::Sender<String>,
     metrics: Arc<Metrics>,
     json: bool,
     redact: bool,
     errors_only: bool,
+    /// One condition is enough.
+    any: bool,
     slow: Option<Duration>,
+    rows: Option<u64>,
     sample: f64,
 }
 
@@ -40,12 +45,11 @@ pub(super) struct Entry<'a> {
     pub(super) method: &'static str,
     pub(super) peer: &'a str,
     pub(super) user: &'a str,
-    pub(super) total: Duration,
     pub(super) kind: &'static str,
     pub(super) text: &'a [u8],
     /// How the text is cut into tokens.
     pub(super) options: LexOptions,
-    pub(super) rows: u64,
+    pub(super) cost: Cost,
     pub(super) error: Option<&'a SqlError>,
     pub(super) tablet_type: &'static str,
     pub(super) keyspace: &'a str,
@@ -85,104 +89,111 @@ impl QueryLog {
             json: config.query_log_format == LogFormat::Json,
             redact: config.query_log_redact,
             errors_only: config.query_log_mode == QueryLogMode::Error,
+            any: config.query_log_any,
             slow: config.query_log_slow,
+            rows: config.query_log_rows.map(u64::from),
             sample: config.query_log_sample,
         }
     }
 
     /// Writes a statement, if it is of a kind that is wanted.
     pub(super) fn note(&self, entry: &Entry<'_>) {
-        if !self.wants(entry) {
-            return;
-        }
-        let line = if self.json { self.json(entry) } else { self.text(entry) };
+        let Some(reason) = self.reason(entry) else { return };
+        let mut line = if self.json {
+            entry.json(self.redact, reason).to_string()
+        } else {
+            entry.line(self.redact, reason)
+        };
+        line.push('\n');
         if self.lines.try_send(line).is_err() {
             self.metrics.control.query_log_dropped.inc();
         }
     }
 
-    fn wants(&self, entry: &Entry<'_>) -> bool {
+    /// Why a statement is written, if it is.
+    fn reason(&self, entry: &Entry<'_>) -> Option<&'static str> {
         if entry.error.is_some() {
-            return true;
+            return Some("error");
         }
-        !self.errors_only
-            && self.slow.is_none_or(|slow| entry.total >= slow)
-            && (self.sample >= 1.0 || rand::random::<f64>() < self.sample)
+        if self.errors_only {
+            return None;
+        }
+        let slow = self.slow.map(|slow| entry.cost.time >= slow);
+        let large = self.rows.map(|rows| entry.cost.rows >= rows);
+        let sampled = || self.sample >= 1.0 || rand::random::<f64>() < self.sample;
+        let reason = match (slow, large) {
+            (Some(true), _) => "slow",
+            (_, Some(true)) => "rows",
+            _ => "sample",
+        };
+        let wanted = if self.any {
+            slow == Some(true) || large == Some(true) || sampled()
+        } else {
+            slow != Some(false) && large != Some(false) && sampled()
+        };
+        wanted.then_some(reason)
     }
+}
 
-    /// The statement; where values stay out, with a `?` for every literal and without comments.
-    fn statement(&self, entry: &Entry<'_>) -> String {
-        if !self.redact {
-            return String::from_utf8_lossy(entry.text).into_owned();
-        }
-        // Not the literals of the plan cache's key: some statements keep theirs, such as SET and DDL.
-        let mut lexer = Lexer::new(entry.text, entry.options);
-        let mut shown = Vec::with_capacity(entry.text.len());
-        let mut at = 0;
-        while let Some(token) = lexer.next_token() {
-            let between = entry.text.get(at..token.start as usize).unwrap_or_default();
-            if between.iter().all(u8::is_ascii_whitespace) {
-                shown.extend_from_slice(between);
-            } else if at > 0 {
-                shown.push(b' ');
-            }
-            // What the lexer does not know may be a string without an end.
-            if token.kind.is_literal() || token.kind == TokenKind::Unknown {
-                shown.push(b'?');
-            } else {
-                shown.extend_from_slice(token.text(entry.text));
-            }
-            at = token.end as usize;
-        }
-        String::from_utf8_lossy(&shown).into_owned()
-    }
+// === impl Entry ===
 
-    fn fields(&self, entry: &Entry<'_>) -> [(&'static str, String); 12] {
+impl Entry<'_> {
+    /// What the log shows, in its order; without values where they are to stay out.
+    fn fields(&self, redact: bool) -> [(&'static str, String); 13] {
         let end = SystemTime::now();
-        let start = end.checked_sub(entry.total).unwrap_or(end);
-        let error = entry.error.map(|error| {
+        let start = end.checked_sub(self.cost.time).unwrap_or(end);
+        let error = self.error.map(|error| {
             // The text of an error may quote values.
-            if self.redact { format!("{} ({})", error.code(), error.state()) } else { error.to_string() }
+            if redact { format!("{} ({})", error.code(), error.state()) } else { error.to_string() }
         });
+        let statement = if redact {
+            sql::without_values(self.text, self.options)
+        } else {
+            String::from_utf8_lossy(self.text).into_owned()
+        };
         [
-            ("Method", entry.method.to_owned()),
-            ("RemoteAddr", entry.peer.to_owned()),
-            ("Username", entry.user.to_owned()),
+            ("Method", self.method.to_owned()),
+            ("RemoteAddr", self.peer.to_owned()),
+            ("Username", self.user.to_owned()),
             ("Start", seconds(start)),
             ("End", seconds(end)),
-            ("TotalTime", format!("{:.6}", entry.total.as_secs_f64())),
-            ("StmtType", entry.kind.to_owned()),
-            ("SQL", self.statement(entry)),
-            ("RowsAffected", entry.rows.to_string()),
+            ("TotalTime", format!("{:.6}", self.cost.time.as_secs_f64())),
+            ("StmtType", self.kind.to_owned()),
+            ("SQL", statement),
+            ("ShardQueries", self.cost.shards.to_string()),
+            ("RowsAffected", self.cost.rows.to_string()),
             ("Error", error.unwrap_or_default()),
-            ("TabletType", entry.tablet_type.to_ascii_uppercase()),
-            ("ActiveKeyspace", entry.keyspace.to_owned()),
+            ("TabletType", self.tablet_type.to_ascii_uppercase()),
+            ("ActiveKeyspace", self.keyspace.to_owned()),
         ]
     }
 
-    fn json(&self, entry: &Entry<'_>) -> String {
+    /// The line as JSON.
+    pub(super) fn json(&self, redact: bool, reason: &str) -> serde_json::Value {
         let mut object = serde_json::Map::new();
-        for (name, value) in self.fields(entry) {
+        for (name, value) in self.fields(redact) {
             let value = match name {
                 "TotalTime" => value.parse::<f64>().map_or(serde_json::Value::Null, Into::into),
-                "RowsAffected" => entry.rows.into(),
+                "ShardQueries" => self.cost.shards.into(),
+                "RowsAffected" => self.cost.rows.into(),
                 _ => value.into(),
             };
             object.insert(name.to_owned(), value);
         }
-        object.insert("TablesUsed".to_owned(), entry.tables.into());
-        let mut line = serde_json::Value::Object(object).to_string();
-        line.push('\n');
-        line
+        object.insert("BytesReturned".to_owned(), self.cost.bytes.into());
+        object.insert("TablesUsed".to_owned(), self.tables.into());
+        object.insert("EmitReason".to_owned(), reason.into());
+        serde_json::Value::Object(object)
     }
 
-    fn text(&self, entry: &Entry<'_>) -> String {
+    /// The line as columns between tabs.
+    fn line(&self, redact: bool, reason: &str) -> String {
         let mut line = String::new();
-        for (_, value) in self.fields(entry) {
+        for (_, value) in self.fields(redact) {
             // Tabs and line ends inside values would break the columns.
             let _ = write!(line, "{}\t", value.escape_debug());
         }
-        let _ = writeln!(line, "{}", entry.tables.join(","));
+        let _ = write!(line, "{}\t{}\t{reason}", self.cost.bytes, self.tables.join(","));
         line
     }
 }
@@ -240,11 +251,10 @@ mod tests {
             method: "Execute",
             peer: "127.0.0.1:5",
             user: "u",
-            total,
             kind: "SELECT",
             text: text.as_bytes(),
             options: LexOptions::default(),
-            rows: 1,
+            cost: Cost { time: total, failed: error.is_some(), shards: 2, rows: 1, bytes: 60 },
             error,
             tablet_type: "primary",
             keyspace: "service",
@@ -260,34 +270,14 @@ mod tests {
         assert_eq!(line["SQL"], "select ? from coin where id = ?");
         assert_eq!(line["TotalTime"], 0.003);
         assert_eq!(line["TablesUsed"][0], "service.coin");
-
-        let shown = |text: &str| {
-            let (log, mut lines) = super::tests::log("query_log_format = \"json\"");
-            note(&log, text, None, Duration::ZERO);
-            let line: serde_json::Value = serde_json::from_str(&lines.try_recv().unwrap()).unwrap();
-            line["SQL"].as_str().unwrap().to_owned()
-        };
-        for (text, expected) in [
-            ("set @a = 'secret', time_zone = '+01:00'", "set @a = ?, time_zone = ?"),
-            (
-                "create table t (a int default 7 comment 'secret')",
-                "create table t (a int default ? comment ?)",
-            ),
-            ("select a 'secret' from t order by 2", "select a ? from t order by ?"),
-            ("select x'5345', b'01', 1.5, .5e3, -1 from t", "select ?, ?, ?, ?, -? from t"),
-            ("/* secret */ select /* secret */ 1 -- secret", "select ?"),
-            ("select * from mysql.user where user = 'secret'", "select * from mysql.user where user = ?"),
-            ("select 1 from t where a = 'secret", "select ? from t where a = ?"),
-            ("select \"secret\", `name`", "select ?, `name`"),
-        ] {
-            assert_eq!(shown(text), expected);
-        }
+        assert_eq!((&line["ShardQueries"], &line["BytesReturned"]), (&2.into(), &60.into()));
+        assert_eq!(line["EmitReason"], "sample");
 
         let (log, mut lines) = super::tests::log("query_log_redact = false");
         note(&log, "select 'a\tb'", None, Duration::ZERO);
         let line = lines.try_recv().unwrap();
         assert!(line.contains("select 'a\\tb'") || line.contains("select \\'a\\tb\\'"), "{line}");
-        assert_eq!(line.matches('\t').count(), 12);
+        assert_eq!(line.matches('\t').count(), 15);
     }
 
     #[test]
@@ -299,5 +289,20 @@ mod tests {
         assert!(lines.try_recv().is_ok());
         note(&log, "select 1", Some(&SqlError::query_killed()), Duration::ZERO);
         assert!(lines.try_recv().unwrap().contains("1317 (70100)"));
+    }
+
+    #[test]
+    fn one_condition_is_enough_where_that_is_asked_for() {
+        let settings = "query_log_any = true\nquery_log_slow = \"10ms\"\nquery_log_sample = 0.0\n";
+        let reasons = |settings: &str, time| {
+            let (log, mut lines) = log(settings);
+            note(&log, "select 1", None, Duration::from_millis(time));
+            lines.try_recv().ok().map(|line| line.trim_end().rsplit('\t').next().unwrap().to_owned())
+        };
+        assert_eq!(reasons(settings, 3), None);
+        assert_eq!(reasons(settings, 30).as_deref(), Some("slow"));
+        assert_eq!(reasons(&format!("{settings}query_log_rows = 1"), 3).as_deref(), Some("rows"));
+        assert_eq!(reasons(&format!("{settings}query_log_rows = 2"), 3), None);
+        assert_eq!(reasons("query_log_any = true\nquery_log_slow = \"1s\"", 3).as_deref(), Some("sample"));
     }
 }

@@ -8,11 +8,12 @@ use super::Session;
 use super::plan_cache::Planned;
 use super::query::Request;
 use super::query_log;
+use super::statistics::Cost;
 use super::target::Target;
 use crate::error::SqlError;
 use crate::executor::RowFormat;
 use crate::metrics::labels::Operation;
-use crate::metrics::{ApiSeries, Metrics};
+use crate::metrics::{ApiSeries, Metrics, Routes};
 
 /// The metrics of a session, resolved for its target.
 #[derive(Debug)]
@@ -44,40 +45,66 @@ impl Series {
 // === impl Session ===
 
 impl Session {
-    /// Counts a statement, and writes it to the query log.
+    /// Counts a statement with the time that it took and the bytes of its answer, and writes it to the
+    /// query log.
     pub(super) fn record(
         &self,
         plan: &Planned,
         request: &Request,
-        total: Duration,
+        (time, bytes): (Duration, u64),
         error: Option<&SqlError>,
     ) {
         let series = self.series.of(request.format);
-        series.seconds.observe(total.as_secs_f64());
+        series.seconds.observe(time.as_secs_f64());
         series.text_characters.inc_by(request.text.len() as u64);
-        self.shared.metrics.frontend.query_seconds.observe(total.as_secs_f64());
+        self.shared.metrics.frontend.query_seconds.observe(time.as_secs_f64());
         let rows = match (error, self.state.row_count) {
             (Some(_), _) => 0,
             (None, ..0) => self.state.found_rows,
             (None, changed) => changed.unsigned_abs(),
         };
-        let Some(log) = &self.shared.query_log else { return };
-        log.note(&query_log::Entry {
+        let shards = self.routes.as_ref().map_or(0, Routes::sent);
+        let cost = Cost { time, failed: error.is_some(), shards, rows, bytes };
+        plan.counts.add(cost);
+        self.log(request, cost, error, (plan.kind.label(), &plan.tables));
+    }
+
+    /// Writes a statement to the query log that has no plan: it is not one, or it is refused.
+    pub(super) fn record_refused(&self, request: &Request, error: &SqlError) {
+        let cost = Cost { time: Duration::ZERO, failed: true, shards: 0, rows: 0, bytes: 0 };
+        self.log(request, cost, Some(error), ("", &[]));
+    }
+
+    fn log(
+        &self,
+        request: &Request,
+        cost: Cost,
+        error: Option<&SqlError>,
+        (kind, tables): (&'static str, &[String]),
+    ) {
+        let (log, live) = (self.shared.query_log.as_ref(), &self.shared.live);
+        if log.is_none() && !live.is_watched() {
+            return;
+        }
+        let entry = query_log::Entry {
             method: match request.format {
                 RowFormat::Text => Operation::Execute.as_str(),
                 RowFormat::Binary => Operation::ExecutePrepared.as_str(),
             },
             peer: &self.registration.entry().peer,
             user: &self.user,
-            total,
-            kind: plan.kind.label(),
+            kind,
             text: &request.text,
             options: self.scope.options,
-            rows,
+            cost,
             error,
             tablet_type: self.scope.target.tablet_type.as_str(),
             keyspace: self.scope.target.keyspace.as_deref().unwrap_or_default(),
-            tables: &plan.tables,
-        });
+            tables,
+        };
+        if let Some(log) = log {
+            log.note(&entry);
+        }
+        live.note(&entry);
     }
 }

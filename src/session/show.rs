@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::answer::Table;
 use super::like::matches;
 use super::query::Request;
+use super::statistics::Statistics;
 use super::{Session, World};
 use crate::error::{Result, SqlError};
 use crate::frontend::Closed;
@@ -65,6 +66,7 @@ impl Session {
             Show::VitessReplicationStatus { like } => {
                 super::servers::replication(&world.topology, &self.shared.health, like.as_deref())
             }
+            Show::VitessQueries { like } => queries(&self.shared.statistics, like.as_deref()),
             Show::VitessTarget => {
                 let mut table = Table::text(&["Target"]);
                 table.row([self.state.target.to_string()]);
@@ -164,6 +166,48 @@ fn databases(world: &World, like: Option<&str>, system: bool) -> Table {
     names.sort_unstable();
     for name in names.into_iter().filter(|name| like.is_none_or(|like| matches(like, name))) {
         table.row([name.to_owned()]);
+    }
+    table
+}
+
+/// What each kind of statement has cost, the most time first. Times are in microseconds.
+fn queries(statistics: &Statistics, like: Option<&str>) -> Table {
+    let mut table = Table::text(&[
+        "Keyspace",
+        "Query",
+        "Plan",
+        "Count",
+        "Errors",
+        "ShardQueries",
+        "Rows",
+        "Bytes",
+        "TotalTime",
+        "AverageTime",
+        "P50",
+        "P99",
+    ]);
+    for column in 3..12 {
+        table = table.integer(column);
+    }
+    let fits = |text: &str| like.is_none_or(|like| matches(like, text));
+    for (one, totals) in statistics.all().iter().filter(|(one, _)| fits(&one.text) || fits(&one.target)) {
+        let micros = totals.time.as_micros();
+        let text = |number: u64| Some(number.to_string());
+        table.push(vec![
+            Some(one.target.to_string()),
+            Some(one.text.to_string()),
+            Some(one.plan.to_owned()),
+            text(totals.count),
+            text(totals.errors),
+            text(totals.shards),
+            text(totals.rows),
+            text(totals.bytes),
+            Some(micros.to_string()),
+            Some((micros / u128::from(totals.count)).to_string()),
+            // Beyond the last bound nothing is known.
+            totals.within(0.5).and_then(text),
+            totals.within(0.99).and_then(text),
+        ]);
     }
     table
 }

@@ -6,6 +6,7 @@
 //! statement's own text (hints, comments, spelling) and only cut at known places ([`Edits`]).
 
 mod classify;
+mod digest;
 mod directive;
 mod function;
 mod lex;
@@ -19,6 +20,7 @@ mod token;
 mod writing;
 
 pub use classify::{StatementKind, classify, refuses_prepare};
+pub use digest::{digest, without_values};
 pub use directive::{directive, directive_in};
 pub use function::calls_unknown_function;
 pub use lex::{LexOptions, Lexer};
