@@ -9,6 +9,7 @@ use std::time::Duration;
 use crate::process::{self, Output};
 use crate::runner::{Bed, NotRun, Test, Verdict};
 use crate::server::Kind;
+use crate::wire::{Login, Wire};
 
 pub const TESTS: &[Test] = &[
     Test::shared("cli/mysql, batch", |bed| batch(bed, Client::MySql)),
@@ -26,6 +27,8 @@ pub const TESTS: &[Test] = &[
         compressed(bed, Client::MySql, &["--compression-algorithms=zstd,zlib"])
     }),
     Test::shared("cli/mariadb, compressed", |bed| compressed(bed, Client::MariaDb, &["-C"])),
+    Test::shared("cli/mysqldump, of a keyspace into one server", |bed| dump(bed, Client::MySql)),
+    Test::shared("cli/mariadb-dump, of a keyspace into one server", |bed| dump(bed, Client::MariaDb)),
     Test::shared("cli/mysql, with and without TLS", |bed| transport(bed, Client::MySql)),
     Test::shared("cli/mariadb, with and without TLS", |bed| transport(bed, Client::MariaDb)),
 ];
@@ -121,16 +124,70 @@ impl Client {
     }
 
     fn run(self, bed: &Bed, port: u16, options: &[&str], script: &str) -> Result<Output, NotRun> {
+        self.run_on(bed, "e2e", port, options, script)
+    }
+
+    fn run_on(
+        self,
+        bed: &Bed,
+        database: &str,
+        port: u16,
+        options: &[&str],
+        script: &str,
+    ) -> Result<Output, NotRun> {
         let program = self.program(bed)?;
-        let mut command = Command::new(&program);
-        command
-            .args(["--no-defaults", "--protocol=tcp", "-h127.0.0.1", "-ue2e"])
-            .args(self.plugins(&program))
-            .arg(format!("-P{port}"))
-            .args(options)
-            .arg("e2e");
+        let mut command = self.command(&program, &program, port);
+        command.args(options).arg(database);
         Ok(process::run(&mut command, script, Duration::from_secs(60)).unwrap())
     }
+
+    /// One of the client's programs, logging in.
+    fn command(self, client: &Path, program: &Path, port: u16) -> Command {
+        let mut command = Command::new(program);
+        command
+            .args(["--no-defaults", "--protocol=tcp", "-h127.0.0.1", "-ue2e"])
+            .args(self.plugins(client))
+            .arg(format!("-P{port}"));
+        command
+    }
+}
+
+/// A dump through the gate makes one database of all shards: the same rows, in one server. It is loaded
+/// with the same client; the server's own tables are beside it.
+fn dump(bed: &Bed, client: Client) -> Verdict {
+    const TABLES: [&str; 3] = ["customer", "orders", "person"];
+    can_log_in(bed, client)?;
+    let cluster = bed.cluster();
+    let program = client.program(bed)?;
+    let (name, options): (_, &[&str]) = match client {
+        Client::MySql => ("mysqldump", &["--set-gtid-purged=OFF"]),
+        Client::MariaDb => ("mariadb-dump", &[]),
+    };
+    let mut command = client.command(&program, &program.with_file_name(name), cluster.gate.mysql);
+    command.args(["--single-transaction", "--hex-blob"]).args(options).arg("e2e").args(TABLES);
+    let dumped = process::run(&mut command, "", Duration::from_secs(60)).unwrap();
+    assert_eq!(dumped.code, Some(0), "{}", dumped.stderr);
+    let mut direct = cluster.plain(&Login::to("e2e")).unwrap();
+    let database = format!("dumped_{}", name.replace('-', "_"));
+    direct.ok(format!("drop database if exists {database}")).unwrap();
+    direct.ok(format!("create database {database}")).unwrap();
+    let loaded = client.run_on(bed, &database, cluster.direct.port, &[], &dumped.stdout)?;
+    assert_eq!(loaded.code, Some(0), "{}", loaded.stderr);
+    for table in TABLES {
+        let rows = |wire: &mut Wire, database: &str| {
+            let query = format!("select * from {database}.{table} order by 1, 2");
+            wire.rows(&query).unwrap_or_else(|error| panic!("{query}: {error}"))
+        };
+        let (own, copied) = (rows(&mut direct, "e2e"), rows(&mut direct, &database));
+        assert!(
+            !own.is_empty() && own == copied,
+            "{table}: {} rows, {} in the dump",
+            own.len(),
+            copied.len()
+        );
+    }
+    direct.ok(format!("drop database {database}")).unwrap();
+    Ok(())
 }
 
 /// MySQL 9's client has no mysql_native_password unless the plugin is installed: then it cannot log

@@ -12,11 +12,12 @@ use crate::gate::{Gate, binary};
 use crate::process::{self, free_port, poll};
 use crate::runner::{Bed, Test, Verdict, say};
 use crate::server::Server;
-use crate::wire::{Endpoint, Login, Wire};
+use crate::wire::{Endpoint, Login, Param, Wire};
 
 pub const TESTS: &[Test] = &[
     Test::own("serve/logins, limits, a shard that is down, reload", serve),
     Test::own("serve/--check", check),
+    Test::own("serve/clients that are idle past the servers' wait_timeout", idle_clients),
 ];
 
 /// SHA1(SHA1("native")) and SHA256(SHA256("sha2")), as Vitess's static file writes them, beside a
@@ -267,6 +268,58 @@ fn live_users(gate: &Gate, files: &Files) {
     files.write("users.json", &users());
     poll(Duration::from_secs(20), || login(gate.mysql, "clear", "secret").ok())
         .unwrap_or_else(|| panic!("the file is not in use again\n{}", gate.log_tail()));
+}
+
+/// The servers close what is idle for a second. Clients of the gate notice nothing, whether they read or
+/// write, in the text protocol or prepared.
+fn idle_clients(bed: &Bed) -> Verdict {
+    const THREADS: i64 = 10;
+    const EACH: i64 = 50;
+    let (server, mut root) = shards(bed);
+    root.ok("set global wait_timeout = 1").unwrap();
+    let files = Files::over(&server);
+    let text = fs::read_to_string(files.config()).expect("the configuration");
+    let config = files.write("config.toml", &text.replace("max_connections = 20", "max_connections = 600"));
+    let gate = Gate::serve(&config, files.mysql, files.http).unwrap();
+    std::thread::scope(|scope| {
+        for thread in 0..THREADS {
+            let gate = &gate;
+            scope.spawn(move || {
+                let mut clients: Vec<_> = (0..EACH)
+                    .map(|client| {
+                        let mut wire = open(gate);
+                        let prepared = wire.prepare("select n from t where id = ?").unwrap();
+                        (thread * EACH + client, wire, prepared.id)
+                    })
+                    .collect();
+                for round in 0..3 {
+                    for (id, wire, prepared) in &mut clients {
+                        let change = if round == 0 {
+                            format!("insert into t (id, n) values ({id}, 0)")
+                        } else {
+                            format!("update t set n = n + 1 where id = {id}")
+                        };
+                        assert_eq!(wire.ok(change).unwrap().affected, 1);
+                        let value = wire.value(format!("select n from t where id = {id}")).unwrap();
+                        assert_eq!(value, Some(round.to_string()));
+                        let replies = wire.execute(*prepared, &[Param::int(*id)]).unwrap();
+                        assert!(replies.iter().all(|reply| reply.error().is_none()), "{replies:?}");
+                    }
+                    std::thread::park_timeout(Duration::from_millis(2500));
+                }
+            });
+        }
+    });
+    let closed: u64 = root
+        .rows("show global status like 'Aborted_clients'")
+        .unwrap()
+        .into_iter()
+        .find_map(|row| row[1].as_deref()?.parse().ok())
+        .unwrap();
+    assert!(closed > 0, "the server closed nothing");
+    let (status, _) = gate.stop();
+    assert_eq!(status.and_then(|status| status.code()), Some(0), "SIGTERM");
+    Ok(())
 }
 
 /// `serve --check` validates without serving.
