@@ -42,6 +42,7 @@ pub struct QueryMetrics {
     pub gathered_rows: IntCounter,
     /// Bytes that such queries copied from shards, as text of the rows.
     pub gathered_bytes: IntCounter,
+    advised: Counters,
     /// The plan cache.
     pub plan_cache: PlanCacheMetrics,
 }
@@ -155,8 +156,20 @@ impl QueryMetrics {
                 "shardgate_gathered_bytes_total",
                 "Bytes of rows that were copied for such queries",
             )?,
+            advised: register.counters(
+                "shardgate_advised_statements_total",
+                "Statements executed whose plan could ask fewer shards or copy nothing; VEXPLAIN tells more",
+                &["reason"],
+            )?,
             plan_cache: PlanCacheMetrics::new(register)?,
         })
+    }
+
+    /// The counter of plans that could be better for one reason (the planner's advice); a cached plan
+    /// keeps its own.
+    #[must_use]
+    pub fn advised(&self, reason: &'static str) -> IntCounter {
+        self.advised.with_label_values(&[reason])
     }
 
     /// The handles for one operation of a session; `keyspace` is empty before a `USE`.

@@ -102,6 +102,9 @@ impl Page<'_> {
                     }
                     None => self.node(&own.plan.node, depth + 1),
                 }
+                for advice in &own.advice {
+                    let _ = writeln!(self.out, "note: {}", advice.text());
+                }
             }
             Node::Show(show) => self.line(depth, &format!("Show {show:?}")),
             Node::Session(command) => self.line(depth, &format!("Session {command:?}")),

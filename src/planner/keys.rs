@@ -20,10 +20,11 @@ use crate::sql::parse;
 
 /// What a statement uses.
 #[derive(Debug, Default)]
-struct Usage {
+pub(super) struct Usage {
     tables: BTreeSet<String>,
     grouping: BTreeSet<String>,
-    filters: BTreeSet<String>,
+    /// `table.column word`.
+    pub(super) filters: BTreeSet<String>,
     selected: BTreeSet<String>,
     joins: BTreeSet<String>,
 }
@@ -51,6 +52,28 @@ enum Named {
 /// # Errors
 /// 1064, or VT12001 for anything but queries and changes of rows.
 pub(super) fn describe(planner: &Planner<'_>) -> Result<String> {
+    let (kind, usage) = usage(planner)?;
+    let mut json = Map::new();
+    json.insert("statementType".into(), kind.into());
+    for (key, names) in [
+        ("tableName", usage.tables),
+        ("groupingColumns", usage.grouping),
+        ("joinPredicates", usage.joins),
+        ("filterColumns", usage.filters),
+        ("selectColumns", usage.selected),
+    ] {
+        if !names.is_empty() {
+            json.insert(key.into(), names.into_iter().collect::<Vec<_>>().into());
+        }
+    }
+    Ok(super::vitess::indented(&Json::Object(json)))
+}
+
+/// The statement's word and what it uses.
+///
+/// # Errors
+/// As [`describe`].
+pub(super) fn usage(planner: &Planner<'_>) -> Result<(&'static str, Usage)> {
     let mut usage = Usage::default();
     let mut reader = Reader { planner, usage: &mut usage, ctes: BTreeSet::new() };
     let kind = match parse(&planner.statement)? {
@@ -89,20 +112,7 @@ pub(super) fn describe(planner: &Planner<'_>) -> Result<String> {
         }
         _ => return Err(SqlError::unsupported("VEXPLAIN KEYS of anything but queries and changes of rows")),
     };
-    let mut json = Map::new();
-    json.insert("statementType".into(), kind.into());
-    for (key, names) in [
-        ("tableName", usage.tables),
-        ("groupingColumns", usage.grouping),
-        ("joinPredicates", usage.joins),
-        ("filterColumns", usage.filters),
-        ("selectColumns", usage.selected),
-    ] {
-        if !names.is_empty() {
-            json.insert(key.into(), names.into_iter().collect::<Vec<_>>().into());
-        }
-    }
-    Ok(super::vitess::indented(&Json::Object(json)))
+    Ok((kind, usage))
 }
 
 struct Reader<'a, 'u> {
@@ -400,7 +410,7 @@ fn mirrored(word: &str) -> &str {
     }
 }
 
-fn qualified(table: &str, column: &str) -> String {
+pub(super) fn qualified(table: &str, column: &str) -> String {
     format!("{}.{}", identifier(table), identifier(column))
 }
 

@@ -6,6 +6,7 @@
 //! The rule of this room: a statement that is not understood in full goes to one shard or is
 //! refused. What a statement means over several shards is never guessed.
 
+mod advice;
 mod aggregate;
 mod alter_vschema;
 mod blocks;
@@ -50,6 +51,7 @@ mod walk;
 
 use sqlparser::ast;
 
+pub use advice::{Advice, advice};
 pub use alter_vschema::alter_vschema;
 pub use context::PlanContext;
 use context::Planner;

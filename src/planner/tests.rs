@@ -263,3 +263,91 @@ fn route(node: &Node) -> Option<&Routing> {
         _ => None,
     }
 }
+
+/// How far our JSON is Vitess's own, where its planner cases are at hand: of the statements that both plan
+/// without a gather here, how many have the same operators and variants over the same keyspaces, and how
+/// many of these the same vindexes and values. The numbers stand in `testdata/vexplain_scoreboard.txt` and
+/// must not get worse. `VEXPLAIN_MISSES` names a file for those that differ.
+#[test]
+fn vexplain_scoreboard() {
+    use serde_json::Value as Json;
+    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/corpus/plans");
+    let corpus = std::env::var_os("PLAN_CORPUS").map_or(corpus, PathBuf::from);
+    let Ok(cases) = std::fs::read_to_string(corpus.join("plans.jsonl")) else { return };
+    let full = std::fs::read_to_string(corpus.join("full.jsonl")).expect("the complete plans");
+    let full = full.lines().map(|line| serde_json::from_str::<Json>(line).expect("a plan"));
+    let full: std::collections::HashMap<String, Json> = full
+        .map(|case| (case["id"].as_str().expect("an id").to_owned(), case["plan"]["Instructions"].clone()))
+        .collect();
+    let mut vschemas = std::collections::HashMap::new();
+    let (mut score, mut misses) = ([0_usize; 4], String::new());
+    for case in cases.lines() {
+        let case: Json = serde_json::from_str(case).expect("a case");
+        let setting = |key: &str| case["settings"][key].as_str().unwrap_or_default().to_owned();
+        let id = case["id"].as_str().unwrap_or_default();
+        let Some(wanted) = full.get(id) else { continue };
+        let vschema = vschemas.entry(setting("vschema")).or_insert_with(|| {
+            let file = corpus.join("shared/vschemas").join(setting("vschema"));
+            std::fs::read_to_string(file).ok().and_then(|text| VSchema::from_json(&text, 1).ok())
+        });
+        let Some(vschema) = vschema else { continue };
+        let keyspace = Some(setting("default_keyspace")).filter(|name| !name.is_empty());
+        let context = PlanContext {
+            vschema,
+            keyspace: keyspace.as_deref(),
+            tablet_type: TabletType::Primary,
+            destination: None,
+        };
+        let query = case["query"].as_str().unwrap_or_default().to_owned();
+        let mut normalizer = Normalizer::new();
+        normalizer.read(query.as_bytes(), LexOptions::default(), true);
+        let statement = normalizer.statement(query.as_bytes());
+        let Ok(plan) = plan(&statement, &context) else { continue };
+        score[0] += 1;
+        if matches!(plan.node, Node::Gather(_)) {
+            continue;
+        }
+        score[1] += 1;
+        let got = tree_json(&plan, &statement, vschema, &|_| serde_json::Map::new());
+        if shape(&got) != shape(wanted) {
+            let _ = writeln!(misses, "shape {id} {query}\n   {}\n   {}", shape(&got), shape(wanted));
+            continue;
+        }
+        score[2] += 1;
+        if routes(&got) == routes(wanted) {
+            score[3] += 1;
+        } else {
+            let _ = writeln!(misses, "route {id} {query}\n   {:?}\n   {:?}", routes(&got), routes(wanted));
+        }
+    }
+    if let Some(file) = std::env::var_os("VEXPLAIN_MISSES") {
+        std::fs::write(file, misses).expect("writable");
+    }
+    let [both, ours, shapes, same] = score;
+    let board = format!(
+        "planned by both {both}\nwithout a gather {ours}\nsame operators {shapes}\nsame vindexes and values {same}\n"
+    );
+    let path = testdata("vexplain_scoreboard.txt");
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        std::fs::write(&path, &board).expect("writable");
+    }
+    let before = std::fs::read_to_string(&path).unwrap_or_default();
+    let number = |line: usize| before.lines().nth(line)?.rsplit(' ').next()?.parse::<usize>().ok();
+    let worse = number(2).is_some_and(|best| shapes < best) || number(3).is_some_and(|best| same < best);
+    assert!(!worse, "fewer plans look the same than before:\n{before}now:\n{board}");
+}
+
+/// Operators, variants and keyspaces of a plan's JSON.
+fn shape(json: &serde_json::Value) -> String {
+    let text = |key: &str| json[key].as_str().unwrap_or("-").to_owned();
+    let keyspace = json["Keyspace"]["Name"].as_str().unwrap_or("-");
+    let inputs: Vec<String> = json["Inputs"].as_array().into_iter().flatten().map(shape).collect();
+    format!("{}:{}[{keyspace}]({})", text("OperatorType"), text("Variant"), inputs.join(" "))
+}
+
+/// Vindexes and values of the routes in a plan's JSON.
+fn routes(json: &serde_json::Value) -> Vec<(String, String)> {
+    let mut all = vec![(json["Vindex"].to_string(), json["Values"].to_string())];
+    all.extend(json["Inputs"].as_array().into_iter().flatten().flat_map(routes));
+    all
+}

@@ -4,7 +4,7 @@
 //! TRACE executes, too, so it needs the same word of a statement that changes rows.
 
 use super::context::Planner;
-use super::{Node, Plan, Show, StatementKind, keys};
+use super::{Advice, Node, Plan, Show, StatementKind, advice, keys};
 use crate::error::{Result, SqlError};
 use crate::sql::{Statement, TokenKind, directive_in};
 
@@ -32,6 +32,8 @@ pub struct Vexplain {
     pub plan: Plan,
     /// The answer to KEYS.
     pub keys: Option<String>,
+    /// What the plan might do better.
+    pub advice: Vec<Advice>,
 }
 
 // === impl VexplainForm ===
@@ -97,7 +99,8 @@ pub(super) fn plan(planner: &Planner<'_>) -> Result<Node> {
         VexplainForm::Keys => Some(keys::describe(&Planner::new(inner, planner.context))?),
         _ => None,
     };
-    Ok(Node::Show(Show::Vexplain(Box::new(Vexplain { form, plan, keys }))))
+    let advice = advice(&plan, &inner, planner.context);
+    Ok(Node::Show(Show::Vexplain(Box::new(Vexplain { form, plan, keys, advice }))))
 }
 
 /// The statement that begins at a token.

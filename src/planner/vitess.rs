@@ -203,6 +203,7 @@ impl Writer<'_> {
                 let mut json = operator("Set");
                 let all: Vec<String> = assignments.iter().map(|own| format!("{:?}", own.target)).collect();
                 json.insert("Ops".into(), all.into());
+                json.insert("Inputs".into(), json!([{ "OperatorType": "SingleRow" }]));
                 json.into()
             }
             Node::Session(command) => {

@@ -2,7 +2,7 @@
 
 use super::reply::Answered;
 use super::state::Warning;
-use crate::planner::{Node, Plan, Show};
+use crate::planner::{Advice, Node, Plan, Show, Vexplain};
 
 /// How many notes of the gate's own stand behind an EXPLAIN: the client is told to look for them.
 pub(super) fn notes_of(plan: &Plan) -> u16 {
@@ -34,4 +34,11 @@ pub(super) fn noted(mut answered: Answered, plan: &Plan) -> Answered {
     answered.warned = answered.warned.saturating_add(1);
     answered.warnings.push(Warning { level: "Note", code: 1003, message });
     answered
+}
+
+/// What the plan of an explained statement might do better. Of copies, what ran has told already.
+pub(super) fn advised(own: &Vexplain) -> Vec<Warning> {
+    let told =
+        own.advice.iter().filter(|advice| !(own.form.executes() && matches!(advice, Advice::Gathered(_))));
+    told.map(|advice| Warning { level: "Note", code: 1003, message: advice.text().to_owned() }).collect()
 }

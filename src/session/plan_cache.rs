@@ -18,7 +18,7 @@ use super::statistics::StatementCounts;
 use super::target::Target;
 use crate::key::TabletType;
 use crate::metrics::{ExecutionSeries, QueryMetrics};
-use crate::planner::{Plan, plan_type};
+use crate::planner::{Advice, Plan, plan_type};
 use crate::sql::LexOptions;
 use crate::vschema::VSchema;
 
@@ -44,7 +44,8 @@ pub struct Planned {
     pub series: ExecutionSeries,
     /// What statements of this kind have cost.
     pub(super) counts: Arc<StatementCounts>,
-    by_table: Vec<IntCounter>,
+    /// Executions by table, and by what the plan might do better.
+    counted: Vec<IntCounter>,
 }
 
 /// The plans of all sessions. Bounded by the bytes of its keys and an estimate of its plans.
@@ -115,8 +116,18 @@ impl Planned {
             let (keyspace, table) = name.split_once('.').unwrap_or_default();
             vschema.keyspace(keyspace).is_some_and(|keyspace| keyspace.table(table).is_some())
         };
-        let by_table = plan.tables.iter().filter(listed).map(|name| metrics.by_table(&query, name)).collect();
-        Self { plan, series, counts, by_table }
+        let counted = plan.tables.iter().filter(listed).map(|name| metrics.by_table(&query, name)).collect();
+        Self { plan, series, counts, counted }
+    }
+
+    /// The same, counted by what it might do better as well.
+    #[must_use]
+    pub fn advised(mut self, advice: &[Advice], metrics: &QueryMetrics) -> Self {
+        let mut reasons: Vec<&'static str> = advice.iter().map(Advice::reason).collect();
+        reasons.sort_unstable();
+        reasons.dedup();
+        self.counted.extend(reasons.into_iter().map(|reason| metrics.advised(reason)));
+        self
     }
 
     /// What statements of this kind have cost.
@@ -127,8 +138,8 @@ impl Planned {
     /// Counts one execution.
     pub fn executed(&self) {
         self.series.executions.inc();
-        for table in &self.by_table {
-            table.inc();
+        for counter in &self.counted {
+            counter.inc();
         }
     }
 }

@@ -103,7 +103,7 @@ impl Session {
         let context = plan_context(&self.scope.target, world);
         let plan = planner::prepare_plan(&statement, &context)?;
         self.check_scatter(&plan, &statement)?;
-        let plan = Arc::new(self.planned(plan, text, world));
+        let plan = Arc::new(self.planned(plan, &statement, world));
         if cacheable {
             self.shared.plans.insert(self.normalizer.key(), &scope, Arc::clone(&plan));
         }

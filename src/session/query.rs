@@ -153,7 +153,7 @@ impl Session {
         let statement = self.normalizer.statement(text);
         let plan = planner::plan(&statement, &plan_context(&self.scope.target, world))?;
         self.check_scatter(&plan, &statement)?;
-        let plan = Arc::new(self.planned(plan, text, world));
+        let plan = Arc::new(self.planned(plan, &statement, world));
         if cacheable {
             self.shared.plans.insert(self.normalizer.key(), &self.scope, Arc::clone(&plan));
         }
@@ -172,16 +172,18 @@ impl Session {
     }
 
     /// A plan with its metrics.
-    pub(super) fn planned(&self, plan: Plan, text: &[u8], world: &World) -> Planned {
+    pub(super) fn planned(&self, plan: Plan, statement: &sql::Statement<'_>, world: &World) -> Planned {
         let Target { keyspace, tablet_type, .. } = &self.scope.target;
         let mut target = keyspace.as_deref().unwrap_or_default().to_owned();
         if *tablet_type != TabletType::Primary {
             target.push('@');
             target.push_str(tablet_type.as_str());
         }
-        let digest = sql::digest(text, self.scope.options);
+        let digest = sql::digest(statement.text, self.scope.options);
         let counts = self.shared.statistics.of(&target, digest, planner::plan_type(&plan), &plan.tables);
-        Planned::new(plan, &self.shared.metrics.query, &world.vschema, *tablet_type, counts)
+        let advice = planner::advice(&plan, statement, &plan_context(&self.scope.target, world));
+        let metrics = &self.shared.metrics.query;
+        Planned::new(plan, metrics, &world.vschema, *tablet_type, counts).advised(&advice, metrics)
     }
 
     /// Runs a plan and answers the client; false where that ended in an error.
@@ -213,7 +215,7 @@ impl Session {
                 Box::pin(self.run_on_shards(plan, request, parameters, world)).await?
             }
             Node::Show(planner::Show::Vexplain(own)) if own.form.executes() => {
-                Box::pin(self.vexplain(own.form, request, parameters, world)).await?
+                Box::pin(self.vexplain(own, request, parameters, world)).await?
             }
             Node::Show(show) => Box::pin(self.show(show, request, world)).await?,
             _ => self.run_on_shards(plan, request, parameters, world).await?,

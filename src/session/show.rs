@@ -42,7 +42,12 @@ impl Session {
             Err(error) => return Ok(Err(error)),
         };
         let status = super::reply::with_more(self.status(), request.more);
-        let end = OkPacket { status, ..OkPacket::default() };
+        let mut end = OkPacket { status, ..OkPacket::default() };
+        if let Show::Vexplain(own) = show {
+            let notes = super::notes::advised(own);
+            end.warnings = u16::try_from(notes.len()).unwrap_or(u16::MAX);
+            self.state.warn(notes, usize::from(end.warnings));
+        }
         table.send(&mut self.client, request.format, &end).await?;
         // SHOW WARNINGS is no query; SHOW COUNT(*) is.
         if !matches!(show, Show::Warnings { count: false, .. }) {

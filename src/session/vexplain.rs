@@ -13,6 +13,7 @@ use tokio::time::timeout;
 
 use super::answer::Table;
 use super::interrupt::{Interruption, interruptible};
+use super::notes::advised;
 use super::query::{Parameters, Request};
 use super::registry::Entry;
 use super::reply::{Answered, Stop, rename};
@@ -22,7 +23,7 @@ use crate::backend::Event;
 use crate::error::{Result, SqlError};
 use crate::executor::{Call, Output, Trace};
 use crate::frontend::{ClientConnection, Closed};
-use crate::planner::{self, Plan, StepId, VexplainForm};
+use crate::planner::{self, Plan, StepId, Vexplain, VexplainForm};
 use crate::protocol::response::OkPacket;
 use crate::protocol::wire::Input;
 
@@ -43,11 +44,12 @@ impl Session {
     /// Answers a VEXPLAIN that executes.
     pub(super) async fn vexplain(
         &mut self,
-        form: VexplainForm,
+        own: &Vexplain,
         request: &Request,
         parameters: Option<Parameters<'_>>,
         world: &World,
     ) -> Result<Result<()>, Closed> {
+        let form = own.form;
         let at = planner::explained_at(&self.normalizer.statement(&request.text));
         let inner = Request { text: request.text.slice(at..), format: request.format, more: request.more };
         self.read(&inner.text, parameters.is_none());
@@ -86,8 +88,13 @@ impl Session {
                 table.row([planner::indented(&json)]);
             }
         }
+        let notes = advised(own);
+        let count = notes.len();
+        self.state.warn(notes, count);
         let status = super::reply::with_more(self.status(), request.more);
-        table.send(&mut self.client, request.format, &OkPacket { status, ..OkPacket::default() }).await?;
+        let warnings = u16::try_from(self.state.warned).unwrap_or(u16::MAX);
+        let end = OkPacket { status, warnings, ..OkPacket::default() };
+        table.send(&mut self.client, request.format, &end).await?;
         self.state.found_rows = table.len() as u64;
         self.state.row_count = -1;
         Ok(Ok(()))

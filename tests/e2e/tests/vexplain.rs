@@ -15,6 +15,7 @@ pub const TESTS: &[Test] = &[
     Test::shared("vexplain/plan and keys", plan_and_keys),
     Test::shared("vexplain/prepared", prepared),
     Test::shared("vexplain/explain comes from a shard", explain),
+    Test::shared("vexplain/notes point at scatters", advice),
 ];
 
 fn asked(gate: &mut Wire, sql: &str) -> Vec<Vec<String>> {
@@ -309,5 +310,55 @@ fn explain(bed: &Bed) -> Verdict {
         assert!(tree.contains("actual time"), "{tree}");
         assert!(notes(&mut gate).last().unwrap().contains("alone"));
     }
+    Ok(())
+}
+
+/// What a plan might do better stands in the warnings of its VEXPLAIN, never in the statement's own, and is
+/// counted.
+fn advice(bed: &Bed) -> Verdict {
+    let cluster = bed.cluster();
+    let mut gate = cluster.gate.connect("e2e").unwrap();
+    let told = |gate: &mut Wire, sql: &str| -> Vec<String> {
+        let Reply::Rows(rows) = gate.query_one(sql).unwrap() else { panic!("{sql}") };
+        let notes: Vec<String> =
+            gate.rows("show warnings").unwrap().into_iter().map(|mut row| row.remove(2).unwrap()).collect();
+        assert_eq!(usize::from(rows.end.as_ref().unwrap().warnings), notes.len(), "{sql}: {notes:?}");
+        notes
+    };
+    let count = |reason: &str| {
+        let name = format!("shardgate_advised_statements_total{{reason=\"{reason}\"}} ");
+        let metrics = cluster.gate.get("/metrics").unwrap().body;
+        metrics
+            .lines()
+            .find_map(|line| line.strip_prefix(&name))
+            .map_or(0.0, |count| count.parse::<f64>().unwrap())
+    };
+    for form in ["plan", "queries", "trace", "all", "keys"] {
+        let notes = told(&mut gate, &format!("vexplain {form} select id from customer where name = 'x'"));
+        assert!(
+            matches!(&notes[..], [one] if one.contains("a condition on id (hash) would choose them")),
+            "{notes:?}"
+        );
+        let notes = told(&mut gate, &format!("vexplain {form} select id from customer where id > 290"));
+        assert!(
+            matches!(&notes[..], [one] if one.contains("the condition on id must hold for every row")),
+            "{notes:?}"
+        );
+        assert_eq!(
+            told(&mut gate, &format!("vexplain {form} select id from customer where id = 3")),
+            [""; 0]
+        );
+        let gathered = "select count(*) from customer where id in (1, 2) having count(*) > 1";
+        let notes = told(&mut gate, &format!("vexplain {form} {gathered}"));
+        assert!(matches!(&notes[..], [one] if one.contains("over copies of")), "{form}: {notes:?}");
+    }
+    let before = (count("no_condition"), count("unusable_condition"), count("gathered"));
+    assert_eq!(told(&mut gate, "select id from customer where name = 'x'"), [""; 0]);
+    assert_eq!(told(&mut gate, "select id from customer where id > 290"), [""; 0]);
+    gate.rows("select count(*) from customer where id in (1, 2) having count(*) > 1").unwrap();
+    gate.rows("select id from customer where id = 3").unwrap();
+    // Others count at the same time.
+    let after = (count("no_condition"), count("unusable_condition"), count("gathered"));
+    assert!(after.0 > before.0 && after.1 > before.1 && after.2 > before.2, "{before:?} {after:?}");
     Ok(())
 }
