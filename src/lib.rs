@@ -58,6 +58,7 @@
 //! | `@@version`, `LAST_INSERT_ID()`, `DATABASE()` in a statement | `planner/session_values.rs`, `sql/template.rs`, `session/state.rs` |
 //! | SHOW | `planner/show.rs` (who answers), `session/show.rs` (the gate's own answers) |
 //! | VEXPLAIN, `shardgate plan` | `planner/{vexplain,vitess,keys}.rs`; what runs: `session/vexplain.rs`, `executor/trace.rs` |
+//! | notes of a VEXPLAIN on scatters | `planner/advice.rs` |
 //! | prepared statements, cursors | `session/{prepared,statements,cursor}.rs`, `protocol/statement.rs` |
 //! | the end of a result set | `protocol/response.rs` and `protocol/reader.rs`; nowhere else |
 //! | pools, resets, health | `backend/{pool,reset,health}.rs` |

@@ -4,11 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use serde_json::{Map, Value as Json};
+use serde_json::{Map, Value as Json, json};
 
 use super::report::OutputMode;
 use crate::key::{shard_names, validate_shards};
-use crate::vschema::KeyspaceSchema;
+use crate::vschema::{KeyspaceSchema, VSchema};
 
 /// Flags of `shardgate vtexplain`. Each text may come from a file instead.
 #[derive(Debug, Clone, clap::Args)]
@@ -83,15 +83,24 @@ impl Options {
         let statements = text("sql", self.sql.as_deref(), self.sql_file.as_deref())?;
         let statements = statements.ok_or("--sql or --sql-file is missing")?;
         let vschema = text("vschema", self.vschema.as_deref(), self.vschema_file.as_deref())?;
-        let vschema = json("vschema", &vschema.ok_or("--vschema or --vschema-file is missing")?)?;
+        let vschema = object("vschema", &vschema.ok_or("--vschema or --vschema-file is missing")?)?;
         let map = text("ks-shard-map", self.ks_shard_map.as_deref(), self.ks_shard_map_file.as_deref())?;
-        let map = map.map(|map| json("ks-shard-map", &map)).transpose()?.unwrap_or_default();
+        let map = map.map(|map| object("ks-shard-map", &map)).transpose()?.unwrap_or_default();
         let (keyspaces, routing_rules) = match vschema.get("keyspaces").and_then(Json::as_object) {
             Some(keyspaces) => (keyspaces.clone(), vschema.get("routing_rules").cloned()),
             None => (vschema, None),
         };
         if keyspaces.is_empty() {
             return Err("--vschema: there is no keyspace in it".into());
+        }
+        if let Some((name, _)) = keyspaces.iter().find(|(_, vschema)| !vschema.is_object()) {
+            return Err(format!("--vschema: {name} is no keyspace: {{\"keyspaces\": {{…}}}} is expected"));
+        }
+        let whole = json!({ "keyspaces": keyspaces, "routing_rules": routing_rules });
+        let whole =
+            VSchema::from_json(&whole.to_string(), 1).map_err(|error| format!("--vschema: {error}"))?;
+        if let Some(fault) = whole.keyspaces().find_map(crate::vschema::Keyspace::error) {
+            return Err(format!("--vschema: {fault}"));
         }
         let mut schemas = self.schemas(&keyspaces)?;
         let mut all = Vec::new();
@@ -124,7 +133,7 @@ impl Options {
         if let (true, Some(path)) = (whole.trim_start().starts_with('{'), &self.schema_file) {
             let folder = path.parent().unwrap_or(Path::new("."));
             let mut schemas = BTreeMap::new();
-            for (name, file) in json("schema-file", &whole)? {
+            for (name, file) in object("schema-file", &whole)? {
                 if !keyspaces.contains_key(&name) {
                     return Err(format!("--schema-file: there is no keyspace {name} in the VSchema"));
                 }
@@ -177,7 +186,7 @@ fn text(flag: &str, text: Option<&str>, file: Option<&Path>) -> Result<Option<St
     }
 }
 
-fn json(flag: &str, text: &str) -> Result<Map<String, Json>, String> {
+fn object(flag: &str, text: &str) -> Result<Map<String, Json>, String> {
     serde_json::from_str(text).map_err(|error| format!("--{flag}: {error}"))
 }
 

@@ -171,6 +171,12 @@ fn wrong(_: &Bed) -> Verdict {
         (&["--sql", "select 1", "--vschema", vschema][..], 1, "--schema or --schema-file is missing"),
         (&["--schema", "", "--vschema", vschema], 1, "--sql or --sql-file is missing"),
         (&["--sql", "select 1", "--schema", "", "--vschema", "{"], 1, "--vschema"),
+        (&["--sql", "x", "--schema", "", "--vschema", r#"{"sharded": true}"#], 1, "sharded is no keyspace"),
+        (
+            &["--sql", "x", "--schema", "", "--vschema", r#"{"ks": {"sharded": true, "tables": {"t": {}}}}"#],
+            1,
+            "--vschema: missing primary col vindex for table: t",
+        ),
         (&["--sql", "x", "--schema", "", "--vschema", vschema, "--shards", "0"], 1, "--shards 0"),
         (&["--sql", "x", "--schema", "", "--vschema", vschema, "--dbname", "no"], 1, "Unknown database 'no'"),
         (
