@@ -53,15 +53,17 @@ pub struct StatementCounts {
 
 /// What one execution has cost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Cost {
-    pub(super) time: Duration,
-    pub(super) failed: bool,
+pub struct Cost {
+    /// From the command's arrival to the end of its answer.
+    pub time: Duration,
+    /// It ended in an error.
+    pub failed: bool,
     /// Shard queries.
-    pub(super) shards: u64,
+    pub shards: u64,
     /// Rows sent or changed.
-    pub(super) rows: u64,
+    pub rows: u64,
     /// Bytes of the answer.
-    pub(super) bytes: u64,
+    pub bytes: u64,
 }
 
 /// The numbers of one kind of statement, at one moment.
@@ -87,7 +89,8 @@ pub struct Totals {
 
 impl Statistics {
     /// The counts of a kind of statement.
-    pub(super) fn of(
+    #[must_use]
+    pub fn of(
         &self,
         target: &str,
         text: String,
@@ -161,7 +164,7 @@ impl StatementCounts {
     }
 
     /// Hot path: counts one execution.
-    pub(super) fn add(&self, cost: Cost) {
+    pub fn add(&self, cost: Cost) {
         let micros = u64::try_from(cost.time.as_micros()).unwrap_or(u64::MAX);
         let at = BOUNDS.iter().position(|bound| micros <= *bound).unwrap_or(BOUNDS.len());
         let add = |counter: &AtomicU64, more: u64| {
