@@ -255,10 +255,13 @@ impl Session {
         }
         let begun = if plan.uses_tables { self.begin_if_wanted() } else { None };
         let limited = match self.limited(plan, &request.text) {
-            Ok(limited) => limited,
+            Ok(limited) => limited.map(Arc::new),
             Err(error) => return Ok(Err(error)),
         };
-        let plan = limited.as_ref().unwrap_or(plan);
+        if let (Some(explained), Some(limited)) = (&mut self.explained, &limited) {
+            explained.instead = Some(Arc::clone(limited));
+        }
+        let plan = limited.as_deref().unwrap_or(plan);
         let mut newer: Option<Guard<Arc<World>>> = None;
         let mut run = 0;
         let outcome = loop {

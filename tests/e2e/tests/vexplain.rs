@@ -230,6 +230,13 @@ fn trace(bed: &Bed) -> Verdict {
     let plan = json(&mut gate, "vexplain trace select sleep(0.3) from customer where id = 1");
     assert!(plan["Shards"][0]["FirstRowTimeMs"].as_f64().unwrap() >= 250.0, "{plan}");
     adds_up(&plan);
+    // The plan that is shown is the one that ran, also where the session limits every query.
+    gate.ok("set sql_select_limit = 4").unwrap();
+    let plan = json(&mut gate, "vexplain trace select id from customer");
+    assert_eq!((&plan["OperatorType"], &plan["AvgNumberOfRows"]), (&"Limit".into(), &4.into()), "{plan}");
+    assert_eq!(plan["Inputs"][0]["ShardsQueried"], count, "{plan}");
+    adds_up(&plan);
+    gate.ok("set sql_select_limit = default").unwrap();
     // The second statement of a transaction waits for no connection.
     gate.ok("begin").unwrap();
     gate.rows("select id from customer where id = 1").unwrap();
