@@ -28,6 +28,7 @@
 //! | [`frontend`] | one client's socket: greeting, login, packets; knows no SQL |
 //! | [`failpoint`] | named steps at which tests stop or kill the process; empty in the product |
 //! | [`twopc`] | distributed transactions: ids, decisions, what a server must fulfil, recovery |
+//! | [`deadlock`] | transactions over several shards that wait for each other, and which of them gives way |
 //! | [`transaction`] | which shards a session's transaction stands on; begin, commit, savepoints |
 //! | [`executor`] | plan → rows: routing, scatter, merge, aggregate, INSERT, sequences |
 //! | [`schema`] | columns, keys and views: read from the servers and followed |
@@ -52,6 +53,7 @@
 //! | generated ids | `executor/insert.rs`, `executor/sequence.rs` |
 //! | COMMIT over shards, warning 301 | `transaction/commit.rs` |
 //! | two-phase commit, warning 302, error 303 | `transaction/twopc.rs` (the steps), `twopc/resolve.rs` (the end without its gate) |
+//! | a deadlock over several servers | `deadlock/graph.rs` (what is one), `deadlock/detector.rs` (when is looked) |
 //! | why a shard may not do two-phase commit | `twopc/ready.rs` |
 //! | a failure half-way through a change of several shards | `executor/modify.rs`, `transaction/savepoint.rs` |
 //! | SET and session variables | `planner/set.rs`, `session/set.rs`, `backend/settings.rs` |
@@ -146,6 +148,7 @@ pub mod backend;
 pub mod config;
 pub mod control;
 pub mod ctl;
+pub mod deadlock;
 pub mod dev;
 pub mod error;
 pub mod executor;

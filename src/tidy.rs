@@ -28,6 +28,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("frontend", &["error", "config", "metrics", "protocol"]),
     ("failpoint", &[]),
     ("twopc", &["error", "key", "config", "metrics", "protocol", "topology", "backend", "failpoint"]),
+    ("deadlock", &["error", "key", "config", "metrics", "topology", "backend", "twopc"]),
     (
         "transaction",
         &[
@@ -42,6 +43,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
             "backend",
             "failpoint",
             "twopc",
+            "deadlock",
         ],
     ),
     (
@@ -84,6 +86,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
             "backend",
             "frontend",
             "twopc",
+            "deadlock",
             "transaction",
             "executor",
             "schema",

@@ -96,6 +96,22 @@ impl SqlErrorText {
 // === impl Connection ===
 
 impl Connection {
+    /// As [`Connection::next`], and none once `stop` comes: the answer is still owed then. Cancel-safe.
+    ///
+    /// # Errors
+    /// As [`Connection::next`].
+    pub async fn next_unless(
+        &mut self,
+        stop: impl Future<Output = ()>,
+    ) -> Result<Option<Event<'_>>, BackendError> {
+        let found = tokio::select! {
+            biased;
+            found = self.advance() => found?,
+            () = stop => return Ok(None),
+        };
+        self.lend(found).map(Some)
+    }
+
     /// As [`Connection::next`], owned. Cancel-safe. A server that asks for a local file gets an empty
     /// one: operators never send LOAD DATA LOCAL.
     pub async fn next_owned(&mut self) -> Result<OwnedEvent, BackendError> {

@@ -226,6 +226,14 @@ groups! {
         mode: TransactionMode = TransactionMode::Multi,
         /// How long a transaction may stay idle before it is rolled back.
         idle_timeout: Option<Duration> = None,
+        /// How long a statement of a transaction on several shards runs before the gate looks whether it
+        /// is in a deadlock over several servers, and rolls one transaction of it back (error 1213);
+        /// "off" leaves such deadlocks to innodb_lock_wait_timeout.
+        deadlock_wait: Option<Duration> = Some(Duration::from_millis(200)),
+        /// Whether deadlocks with transactions of other gates are found, too. Then a gate whose
+        /// transaction waits for somebody whom it does not know writes that into a table in memory
+        /// (_shardgate_SHARD.lock_wait on the shards involved) for as long as it waits.
+        deadlock_between_gates: bool = true,
         /// How long a branch may be prepared before recovery takes its transaction for abandoned, and
         /// how long preparing may take.
         twopc_abandon_age: Duration = Duration::from_secs(10),

@@ -353,6 +353,14 @@ impl Catalogue {
             advice: "Run the transaction again; should this repeat, look why commits take longer than twopc_abandon_age.",
         },
         Entry {
+            name: "shard_deadlock",
+            id: None,
+            code: 1213,
+            state: "40001",
+            meaning: "Transactions waited for each other's row locks on several shards; this one was rolled back on all of them.",
+            advice: "Run the transaction again, as after any deadlock.",
+        },
+        Entry {
             name: "twopc_unknown",
             id: None,
             code: 303,
@@ -1168,6 +1176,18 @@ impl SqlError {
             *b"40001",
             Kind::Unavailable,
             format!("transaction {dtid} was rolled back: {why}; try restarting transaction"),
+        )
+    }
+
+    /// Transactions wait for each other over several shards, and this one gives way. MySQL's own text.
+    #[must_use]
+    pub fn shard_deadlock() -> Self {
+        Self::catalogued(
+            None,
+            1213,
+            *b"40001",
+            Kind::Client,
+            "Deadlock found when trying to get lock; try restarting transaction".to_owned(),
         )
     }
 

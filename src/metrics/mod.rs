@@ -5,6 +5,7 @@
 //! is made in `main` and passed down; nothing is global, so two gates can run in one process.
 
 pub mod catalogue;
+mod deadlock;
 mod family;
 mod guard;
 mod health;
@@ -21,6 +22,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use prometheus::{Histogram, IntCounter, IntGauge};
 
+pub use deadlock::DeadlockMetrics;
 pub use guard::GaugeGuard;
 pub use health::{BufferSeries, HealthMetrics, HealthSeries};
 pub use query::{ApiSeries, ExecutionSeries, PlanCacheMetrics, QueryMetrics, Routes};
@@ -52,6 +54,8 @@ pub struct Metrics {
     pub control: ControlMetrics,
     /// Distributed transactions.
     pub twopc: TwoPcMetrics,
+    /// Deadlocks over several shards.
+    pub deadlock: DeadlockMetrics,
 }
 
 /// Client connections and logins.
@@ -125,6 +129,7 @@ impl Metrics {
         let topology = TopologyMetrics::new(&register)?;
         let control = ControlMetrics::new(&register)?;
         let twopc = TwoPcMetrics::new(&register)?;
+        let deadlock = DeadlockMetrics::new(&register)?;
         let (families, descriptions) = register.finish();
         let last_size = AtomicUsize::new(0);
         Ok(Self {
@@ -139,6 +144,7 @@ impl Metrics {
             topology,
             control,
             twopc,
+            deadlock,
         })
     }
 

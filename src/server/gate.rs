@@ -23,6 +23,7 @@ use super::sockets::Sockets;
 use super::users;
 use crate::backend::Pools;
 use crate::config::Config;
+use crate::deadlock::{Deadlocks, Detector};
 use crate::error::SqlError;
 use crate::executor::{MemoryLimits, Scratch, Sequences};
 use crate::frontend::{self, ClientStream, Closed};
@@ -139,6 +140,7 @@ impl Gate {
             health,
             pools,
             twopc,
+            deadlocks: Deadlocks::new(settings::deadlock(&config.transaction)),
             plans: PlanCache::new(config.limits.plan_cache.0),
             registry: Arc::new(Registry::default()),
             metrics,
@@ -176,6 +178,8 @@ impl Gate {
         self.background.spawn(Arc::clone(&self.topology).watch(settings, self.stop_background.clone()));
         let resolver = Resolver::new(Arc::clone(&self.shared.twopc));
         self.background.spawn(resolver.run(self.stop_background.clone()));
+        let detector = Detector::new(Arc::clone(&self.shared.deadlocks), Arc::clone(&self.shared.twopc));
+        self.background.spawn(detector.run(self.stop_background.clone()));
         let follow =
             follow(Arc::clone(&self.topology), Arc::clone(&self.shared), self.stop_background.clone());
         self.background.spawn(follow);

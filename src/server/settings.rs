@@ -8,6 +8,7 @@ use super::backend_tls;
 use super::persona::Persona;
 use crate::backend::BackendConfig;
 use crate::config::{Backend, Config, Listen, Transaction, TransactionMode};
+use crate::deadlock::DeadlockConfig;
 use crate::frontend::{ConnectionLimits, LoginSettings, RsaKeys, Users, self_signed, server_config};
 use crate::protocol::auth::Plugin;
 use crate::twopc::TwoPcConfig;
@@ -51,6 +52,12 @@ pub fn twopc(config: &Transaction) -> TwoPcConfig {
         retention: config.twopc_decision_retention,
         scan_interval: config.twopc_scan_interval,
     }
+}
+
+/// What looking for deadlocks takes.
+#[must_use]
+pub fn deadlock(config: &Transaction) -> DeadlockConfig {
+    DeadlockConfig { wait: config.deadlock_wait, between_gates: config.deadlock_between_gates }
 }
 
 /// Who may log in.

@@ -58,6 +58,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::backend::{Pools, Settings};
 use crate::config::TransactionMode;
+use crate::deadlock::Deadlocks;
 use crate::executor::{MemoryLimits, OwnWrites, Scratch, Sequences};
 use crate::frontend::{self, ClientConnection, ClientStream, Closed, Login, LoginSettings};
 use crate::health::Health;
@@ -92,6 +93,8 @@ pub struct Shared {
     pub sequences: Sequences,
     /// Distributed transactions.
     pub twopc: Arc<TwoPc>,
+    /// Transactions that may wait for each other over several shards.
+    pub deadlocks: Arc<Deadlocks>,
     /// Where queries run over copies of their tables.
     pub scratch: Scratch,
     /// Plans.
@@ -282,7 +285,9 @@ impl Session {
 
 /// No transaction, in the mode that the operator has set.
 fn transactions(shared: &Shared) -> ShardTransactions {
-    ShardTransactions::new(shared.limits.transaction_mode).with_twopc(&shared.twopc)
+    ShardTransactions::new(shared.limits.transaction_mode)
+        .with_twopc(&shared.twopc)
+        .with_deadlocks(&shared.deadlocks)
 }
 
 /// The host of a `host:port`; IPv6 addresses keep their brackets off.

@@ -16,6 +16,7 @@
 //! transaction is rolled back or closed by its pool.
 
 mod commit;
+mod join;
 mod next;
 mod pin;
 mod savepoint;
@@ -25,7 +26,7 @@ mod twopc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::future::{join_all, try_join_all};
+use futures_util::future::join_all;
 
 pub use commit::CommitError;
 pub use next::NextTransaction;
@@ -34,8 +35,8 @@ pub use shield::Shield;
 
 use crate::backend::{Pools, Settings};
 use crate::config::TransactionMode;
+use crate::deadlock::{Deadlocks, Registered};
 use crate::error::{Result, SqlError};
-use crate::key::TabletType;
 use crate::metrics::labels::CommitMode;
 use crate::protocol::capability::Status;
 use crate::topology::{Shard, Tablet};
@@ -112,6 +113,10 @@ pub struct ShardTransactions {
     expired: Option<Duration>,
     /// What distributed transactions need; none where the gate has none.
     twopc: Option<Arc<TwoPc>>,
+    /// Where transactions on several shards are known while they may wait for each other.
+    deadlocks: Option<Arc<Deadlocks>>,
+    /// The open transaction there.
+    standing: Option<Registered>,
     /// The open transaction stands on several shards, or did, under two-phase commit.
     distributed: Option<Distributed>,
     shield: Shield,
@@ -134,6 +139,8 @@ impl ShardTransactions {
             next: NextTransaction::default(),
             expired: None,
             twopc: None,
+            deadlocks: None,
+            standing: None,
             distributed: None,
             shield: Shield::default(),
         }
@@ -143,6 +150,12 @@ impl ShardTransactions {
     #[must_use]
     pub fn with_twopc(self, twopc: &Arc<TwoPc>) -> Self {
         Self { twopc: Some(Arc::clone(twopc)), ..self }
+    }
+
+    /// The same with deadlocks over several shards found.
+    #[must_use]
+    pub fn with_deadlocks(self, deadlocks: &Arc<Deadlocks>) -> Self {
+        Self { deadlocks: Some(Arc::clone(deadlocks)), ..self }
     }
 
     /// `SET transaction_mode`: what the next transaction may touch. Whether its shards can do two-phase
@@ -336,106 +349,6 @@ impl ShardTransactions {
         self.expired = Some(limit);
     }
 
-    /// Leases or finds the connections for a statement on these shards, in their order, with `BEGIN`
-    /// (and the savepoints so far) waiting to go out first where a shard is new.
-    ///
-    /// `writes` is false for statements that change nothing and lock nothing.
-    ///
-    /// Not cancel safe in the sense that shards may have joined already; they hold nothing then.
-    ///
-    /// # Errors
-    /// VT09032; in mode `single` 1317 for a second shard that writes (the transaction is rolled back
-    /// then); no connection.
-    pub async fn join(
-        &mut self,
-        places: &[Place],
-        connect: Connect<'_>,
-        writes: bool,
-    ) -> Result<Vec<Held<'_>>> {
-        self.check()?;
-        self.check_mode(places, writes).await?;
-        let fresh: Vec<&Place> =
-            places.iter().filter(|place| !self.pins.iter().any(|pin| pin.is_on(&place.shard))).collect();
-        self.distribute(&fresh).await?;
-        let leases = try_join_all(fresh.iter().map(|place| async {
-            let lease = connect.pools.lease(&place.tablet, connect.found_rows, connect.settings).await;
-            lease.map_err(|error| error.for_shard(&place.shard.full_name()))
-        }));
-        let leases = leases.await?;
-        for pin in &mut self.pins {
-            pin.used |= places.iter().any(|place| pin.is_on(&place.shard));
-        }
-        for (place, lease) in fresh.iter().zip(leases) {
-            let mut pin = Pin::new((*place).clone(), lease, connect.settings);
-            self.send_begin(&mut pin);
-            self.pins.push(pin);
-        }
-        let mut held: Vec<(usize, Held<'_>)> = self
-            .pins
-            .iter_mut()
-            .filter_map(|pin| {
-                let at = places.iter().position(|place| pin.is_on(&place.shard))?;
-                pin.wrote |= writes;
-                pin.guarded = false;
-                pin.follow(connect.settings);
-                Some((at, Held::Pinned(pin)))
-            })
-            .collect();
-        held.sort_by_key(|(at, _)| *at);
-        Ok(held.into_iter().map(|(_, held)| held).collect())
-    }
-
-    /// Mode `single`: at most one shard may be written to.
-    async fn check_mode(&mut self, places: &[Place], writes: bool) -> Result<()> {
-        if self.mode != TransactionMode::Single || !writes {
-            return Ok(());
-        }
-        let mut written: Vec<String> =
-            self.pins.iter().filter(|pin| pin.wrote).map(|pin| pin.place.shard.full_name()).collect();
-        for place in places {
-            let name = place.shard.full_name();
-            if !written.contains(&name) {
-                written.push(name);
-            }
-        }
-        if written.len() > 1 {
-            self.rollback().await;
-            return Err(SqlError::multi_shard_transaction(&written.join(", ")));
-        }
-        Ok(())
-    }
-
-    fn send_begin(&self, pin: &mut Pin) {
-        // A transaction on a replica only reads, as in Vitess.
-        let replica = pin.place.tablet.kind != TabletType::Primary;
-        let read_only = if replica { Some(true) } else { self.characteristics.read_only };
-        if self.mode == TransactionMode::TwoPc && !replica {
-            pin.lease.track_transactions();
-        }
-        if self.begin_branch(pin) {
-            return;
-        }
-        let lease = &mut pin.lease;
-        if let Some(level) = &self.characteristics.isolation {
-            lease.send_prelude(format!("SET TRANSACTION ISOLATION LEVEL {level}").as_bytes());
-        }
-        lease.send_prelude(match (self.characteristics.consistent_snapshot, read_only) {
-            (false, None) => &b"BEGIN"[..],
-            (false, Some(false)) => b"START TRANSACTION READ WRITE",
-            (false, Some(true)) => b"START TRANSACTION READ ONLY",
-            (true, None) => b"START TRANSACTION WITH CONSISTENT SNAPSHOT",
-            (true, Some(false)) => b"START TRANSACTION WITH CONSISTENT SNAPSHOT, READ WRITE",
-            (true, Some(true)) => b"START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY",
-        });
-        self.send_savepoints(pin);
-    }
-
-    fn send_savepoints(&self, pin: &mut Pin) {
-        for name in &self.savepoints {
-            pin.lease.send_prelude(savepoint::statement("SAVEPOINT", name).as_bytes());
-        }
-    }
-
     /// `SET` inside a transaction: the connections of the shards that have joined get the new settings,
     /// too. They are made clean when the transaction gives them back.
     ///
@@ -459,6 +372,9 @@ impl ShardTransactions {
     ///
     /// True where the transaction is not open any more.
     pub async fn settle(&mut self) -> bool {
+        if let Some(standing) = &self.standing {
+            standing.end();
+        }
         join_all(self.pins.iter_mut().map(Pin::clear)).await;
         if self.pins.iter().any(Pin::is_lost) {
             self.pins.retain(|pin| !pin.is_lost());
@@ -488,6 +404,7 @@ impl ShardTransactions {
         self.characteristics = Characteristics::default();
         self.savepoints.clear();
         self.pins.clear();
+        self.standing = None;
         self.expired = None;
         if let Some(distributed) = self.distributed.take() {
             // Nothing was prepared: what a connection loses is rolled back by its server.

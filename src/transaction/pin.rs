@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use super::Place;
 use crate::backend::{BackendError, Event, Lease, NAMES, OwnedEvent, Prepared, Settings};
+use crate::deadlock::Standing;
 use crate::error::{Outcome, Result, SqlError};
 use crate::topology::Shard;
 
@@ -31,6 +32,8 @@ pub struct Pin {
     began: bool,
     /// More than one statement was sent.
     pub(super) used: bool,
+    /// Who looks for deadlocks tells here that the transaction must give way.
+    pub(super) standing: Option<Arc<Standing>>,
     fate: Fate,
 }
 
@@ -76,6 +79,7 @@ impl Pin {
             guarded: false,
             began: false,
             used: false,
+            standing: None,
             fate: Fate::Open,
         }
     }
@@ -341,9 +345,18 @@ impl Held<'_> {
                 lease.next().await.map_err(|error| error.for_shard(&shard.full_name()))
             }
             Self::Pinned(pin) => {
-                let Pin { lease, fate, place, .. } = &mut **pin;
-                match lease.next().await {
-                    Ok(event) => {
+                let Pin { lease, fate, place, standing, .. } = &mut **pin;
+                let next = match standing {
+                    None => lease.next().await.map(Some),
+                    Some(standing) => lease.next_unless(standing.doomed()).await,
+                };
+                match next {
+                    Ok(None) => {
+                        // What still runs is killed when the transaction is settled.
+                        *fate = Fate::Ended;
+                        Err(SqlError::shard_deadlock())
+                    }
+                    Ok(Some(event)) => {
                         if let Event::Error(error) = &event
                             && error.to_error().ends_transaction()
                         {
@@ -370,15 +383,29 @@ impl Held<'_> {
             Self::Own { lease, shard } => {
                 lease.next_owned().await.map_err(|error| error.for_shard(&shard.full_name()))
             }
-            Self::Pinned(pin) => match pin.lease.next_owned().await {
-                Ok(event) => {
-                    if let OwnedEvent::Error(error) = &event {
-                        pin.refused(error.clone().into_error());
+            Self::Pinned(pin) => {
+                let Pin { lease, fate, standing, .. } = &mut **pin;
+                let next = match standing {
+                    None => lease.next_owned().await,
+                    Some(standing) => tokio::select! {
+                        biased;
+                        next = lease.next_owned() => next,
+                        () = standing.doomed() => {
+                            *fate = Fate::Ended;
+                            return Err(SqlError::shard_deadlock());
+                        }
+                    },
+                };
+                match next {
+                    Ok(event) => {
+                        if let OwnedEvent::Error(error) = &event {
+                            pin.refused(error.clone().into_error());
+                        }
+                        Ok(event)
                     }
-                    Ok(event)
+                    Err(error) => Err(pin.failed(error)),
                 }
-                Err(error) => Err(pin.failed(error)),
-            },
+            }
         }
     }
 }

@@ -39,11 +39,11 @@ pub(super) struct Links {
 }
 
 /// The rows of an answer.
-pub(super) type Rows = Vec<Vec<Option<Vec<u8>>>>;
+pub type Rows = Vec<Vec<Option<Vec<u8>>>>;
 
 /// Why a statement gave no answer that counts.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum LinkError {
+pub enum LinkError {
     /// The server's own error: the statement had no effect.
     #[error("{0}")]
     Server(SqlError),
@@ -59,7 +59,8 @@ pub(super) enum LinkError {
 
 impl LinkError {
     /// The server's error number, or 0.
-    pub(super) fn code(&self) -> u16 {
+    #[must_use]
+    pub fn code(&self) -> u16 {
         match self {
             Self::Server(error) => error.code(),
             Self::ReadOnly | Self::Lost(_) => 0,

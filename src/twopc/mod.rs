@@ -32,14 +32,15 @@ use arc_swap::ArcSwap;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+pub use link::{LinkError, Rows};
 pub use resolver::{Report, Resolver};
-pub use sidecar::{Participant, Verdict};
+pub use sidecar::{Participant, Verdict, database as sidecar_database};
 pub use status::TransactionStatus;
-pub use xid::{Dtid, ShardId, Xid};
+pub use xid::{Dtid, ShardId, Xid, base36};
 
 use crate::backend::Pools;
 use crate::metrics::Metrics;
-use crate::topology::{Shard, Snapshot};
+use crate::topology::{Shard, Snapshot, Tablet, TabletAlias};
 use directory::Directory;
 use link::Links;
 use ready::Readiness;
@@ -154,6 +155,22 @@ impl TwoPc {
         self.directory.load().shards().any(|(_, shard)| &*shard.keyspace == name)
     }
 
+    /// Runs one statement of the gate's own on a server that takes writes, beside the clients' pools.
+    ///
+    /// # Errors
+    /// The server's, or why it gave no answer.
+    pub async fn ask(&self, tablet: &Arc<Tablet>, statement: &str) -> Result<Rows, LinkError> {
+        self.links.ask(tablet, statement).await
+    }
+
+    /// The primaries of all shards, with their shards' ids.
+    #[must_use]
+    pub fn primaries(&self) -> HashMap<TabletAlias, (ShardId, Arc<Tablet>)> {
+        let directory = self.directory.load();
+        let primaries = directory.shards().filter_map(|(id, shard)| Some((id, shard.primary()?)));
+        primaries.map(|(id, tablet)| (tablet.alias.clone(), (id, Arc::clone(tablet)))).collect()
+    }
+
     /// A transaction reaches its second shard.
     #[must_use]
     pub fn begin(self: &Arc<Self>, anchor: &Shard) -> Live {
@@ -222,7 +239,8 @@ fn locked<T>(set: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 /// Unix milliseconds.
-fn now_ms() -> u64 {
+#[must_use]
+pub fn now_ms() -> u64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(now.as_millis()).unwrap_or(u64::MAX)
 }

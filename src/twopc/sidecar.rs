@@ -90,8 +90,9 @@ impl Decision {
     }
 }
 
-/// The database.
-pub(super) fn database(shard: ShardId) -> String {
+/// The gate's own database beside a shard's, quoted.
+#[must_use]
+pub fn database(shard: ShardId) -> String {
     format!("`_shardgate_{shard}`")
 }
 

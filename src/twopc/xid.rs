@@ -145,7 +145,8 @@ impl Xid {
 }
 
 /// A number in base 36.
-pub(super) fn base36(mut number: u64) -> String {
+#[must_use]
+pub fn base36(mut number: u64) -> String {
     const DIGITS: &[u8; 36] = b"0123456789abcdefghijklmnopqrstuvwxyz";
     let mut digits = Vec::new();
     loop {

@@ -59,7 +59,8 @@ impl Bed {
     pub fn start(family: &Family) -> Result<Bed, String> {
         let mut options = vec!["--innodb-flush-log-at-trx-commit=2", "--innodb-lock-wait-timeout=3"];
         if family.kind == Kind::MySql {
-            options.push("--innodb-redo-log-capacity=32M");
+            // Lock waits are told there.
+            options.extend(["--innodb-redo-log-capacity=32M", "--performance-schema=ON"]);
         }
         let servers = std::thread::scope(|scope| {
             let starting: Vec<_> =
