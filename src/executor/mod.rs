@@ -61,7 +61,7 @@ pub use warning::Warning;
 
 use crate::error::{Result, SqlError};
 use crate::key::TabletType;
-use crate::planner::{Node, Plan, Show, StatementKind};
+use crate::planner::{Node, Plan, Show};
 
 /// Executes a plan. The caller drops the output before the next statement, and then calls
 /// `ShardTransactions::settle`; also after an error.
@@ -77,7 +77,7 @@ pub async fn execute<'a>(plan: &Plan, context: ExecContext<'a>) -> Result<Output
     if context.tablet_type != TabletType::Primary && plan.kind.needs_primary() {
         return Err(SqlError::replica_write(&plan.kind.label().to_ascii_uppercase()));
     }
-    if plan.kind == StatementKind::Ddl && context.transactions.is_open() {
+    if plan.kind.commits() && context.transactions.is_open() {
         // DDL commits what is open, as in MySQL.
         context.transactions.commit().await.map_err(|failed| failed.error)?;
     }

@@ -88,7 +88,7 @@ impl<'s> Statement<'s> {
             ignores: false,
             limit: u64::MAX,
             writes,
-            joins: kind != StatementKind::Ddl,
+            joins: !kind.commits(),
             guarded: false,
         }
     }

@@ -147,7 +147,7 @@ fn plan_here(statement: &Statement<'_>, context: &PlanContext<'_>) -> Result<Pla
         StatementKind::Select | StatementKind::LockingSelect => query::plan(&planner, kind),
         StatementKind::Update | StatementKind::Delete => modify::plan(&planner, kind),
         StatementKind::Ddl => ddl::plan(&planner),
-        StatementKind::Other => other::plan(&planner),
+        StatementKind::Maintenance | StatementKind::Other => other::plan(&planner),
     }
 }
 

@@ -34,15 +34,18 @@ pub(super) fn plan(planner: &Planner<'_>) -> Result<Plan> {
         b"kill" => kill(planner)?,
         // As in Vitess: accepted, and nothing is locked.
         b"lock" | b"unlock" if word(1, "tables") || word(1, "table") => {
-            Node::Session(SessionCommand::Nothing)
+            Node::Session(SessionCommand::Locking { begins: first == b"lock" })
         }
         b"call" => return Ok(planner.unread(StatementKind::Other, call(planner)?)),
         b"do" => {
             check_functions(planner)?;
             passed(planner, Routing::AnyShard)?
         }
-        b"analyze" | b"check" | b"checksum" | b"optimize" | b"repair" => maintenance(planner)?,
-        b"flush" => flush(planner)?,
+        b"checksum" => maintenance(planner)?,
+        b"analyze" | b"check" | b"optimize" | b"repair" => {
+            return Ok(planner.plan(StatementKind::Maintenance, maintenance(planner)?, Vec::new()));
+        }
+        b"flush" => return Ok(planner.plan(StatementKind::Maintenance, flush(planner)?, Vec::new())),
         b"load" => return Ok(planner.unread(StatementKind::Other, load(planner)?)),
         b"prepare" | b"execute" | b"deallocate" | b"drop" => {
             return super::prepared::plan(planner);

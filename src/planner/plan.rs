@@ -334,19 +334,19 @@ pub enum SessionCommand {
         /// WITH CONSISTENT SNAPSHOT.
         consistent_snapshot: bool,
     },
-    /// COMMIT, with AND CHAIN / RELEASE.
+    /// COMMIT; what it does not say, `completion_type` does.
     Commit {
-        /// AND CHAIN.
-        chain: bool,
-        /// RELEASE.
-        release: bool,
+        /// AND CHAIN, or AND NO CHAIN.
+        chain: Option<bool>,
+        /// RELEASE, or NO RELEASE.
+        release: Option<bool>,
     },
-    /// ROLLBACK, with AND CHAIN / RELEASE.
+    /// ROLLBACK; what it does not say, `completion_type` does.
     Rollback {
-        /// AND CHAIN.
-        chain: bool,
-        /// RELEASE.
-        release: bool,
+        /// AND CHAIN, or AND NO CHAIN.
+        chain: Option<bool>,
+        /// RELEASE, or NO RELEASE.
+        release: Option<bool>,
     },
     /// SAVEPOINT name.
     Savepoint(String),
@@ -386,7 +386,12 @@ pub enum SessionCommand {
     },
     /// DEALLOCATE PREPARE name, in lower case.
     Deallocate(String),
-    /// Accepted, does nothing (UNLOCK TABLES without locks, …).
+    /// LOCK TABLES and UNLOCK TABLES: nothing is locked, but both end transactions.
+    Locking {
+        /// LOCK, not UNLOCK.
+        begins: bool,
+    },
+    /// Accepted, does nothing.
     Nothing,
 }
 

@@ -31,6 +31,7 @@ pub const GATE_VARIABLES: &[&str] = &[
     // Clients that read a server's socket here connect to it the next time, past the gate.
     "socket",
     "sql_select_limit",
+    "completion_type",
     "transaction_mode",
     "transaction_timeout",
     "wait_timeout",

@@ -51,19 +51,26 @@ fn end(cursor: &mut Cursor<'_>) -> Result<SessionCommand> {
         return Err(cursor.error());
     }
     cursor.eat(&["work"]);
-    let chain = cursor.eat(&["and", "chain"]);
-    if !chain {
-        cursor.eat(&["and", "no", "chain"]);
-    }
-    let release = cursor.eat(&["release"]);
-    if !release {
-        cursor.eat(&["no", "release"]);
+    let chain = said(cursor, &["and", "chain"], &["and", "no", "chain"]);
+    let at = cursor.error();
+    let release = said(cursor, &["release"], &["no", "release"]);
+    if chain == Some(true) && release == Some(true) {
+        // A new transaction for a client that leaves: MySQL's grammar has no such thing.
+        return Err(at);
     }
     Ok(if commit {
         SessionCommand::Commit { chain, release }
     } else {
         SessionCommand::Rollback { chain, release }
     })
+}
+
+/// True for the first words, false for the second, none for neither.
+fn said(cursor: &mut Cursor<'_>, yes: &[&str], no: &[&str]) -> Option<bool> {
+    if cursor.eat(yes) {
+        return Some(true);
+    }
+    cursor.eat(no).then_some(false)
 }
 
 fn savepoint(cursor: &mut Cursor<'_>) -> Result<SessionCommand> {

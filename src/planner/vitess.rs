@@ -96,7 +96,7 @@ pub fn plan_type(plan: &Plan) -> &'static str {
 
 fn query_type(kind: StatementKind, statement: &Statement<'_>) -> String {
     match kind {
-        StatementKind::Other | StatementKind::Show => {
+        StatementKind::Other | StatementKind::Maintenance | StatementKind::Show => {
             let word = statement.tokens.first().map(|token| token.text(statement.text)).unwrap_or_default();
             String::from_utf8_lossy(word).to_ascii_uppercase()
         }
@@ -249,7 +249,7 @@ impl Writer<'_> {
 
     /// Statements that Vitess sends past its planner.
     fn is_sent(&self) -> bool {
-        matches!(self.kind, StatementKind::Show | StatementKind::Other)
+        matches!(self.kind, StatementKind::Show | StatementKind::Maintenance | StatementKind::Other)
     }
 
     fn with_input(&self, mut json: Map<String, Json>, input: &Node) -> Json {

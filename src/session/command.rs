@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::query::{Parameters, Request};
 use super::record::Series;
 use super::registry::Kill;
-use super::state::Warning;
+use super::state::{Completion, Warning};
 use super::target::Target;
 use super::{Session, World, variables};
 use crate::error::{Result, SqlError};
@@ -44,13 +44,13 @@ impl Session {
                 let characteristics = self.transactions.characteristics().clone();
                 let committed = self.commit().await;
                 self.transactions.set_next(NextTransaction::default());
-                return self.after_transaction(committed, *chain, *release, characteristics, request).await;
+                return self.after_transaction(committed, (*chain, *release), characteristics, request).await;
             }
             SessionCommand::Rollback { chain, release } => {
                 let characteristics = self.transactions.characteristics().clone();
                 self.rollback().await;
                 self.transactions.set_next(NextTransaction::default());
-                return self.after_transaction(Ok(()), *chain, *release, characteristics, request).await;
+                return self.after_transaction(Ok(()), (*chain, *release), characteristics, request).await;
             }
             SessionCommand::Savepoint(name) => {
                 self.begin_if_wanted();
@@ -69,6 +69,7 @@ impl Session {
             SessionCommand::AlterVSchema { keyspace, change } => {
                 Box::pin(self.alter_vschema(keyspace, change)).await
             }
+            SessionCommand::Locking { begins } => self.lock_tables(*begins).await,
             SessionCommand::Nothing => Ok(()),
             SessionCommand::Prepare { .. }
             | SessionCommand::Execute { .. }
@@ -147,6 +148,7 @@ impl Session {
 
     async fn begin(&mut self, read_only: Option<bool>, consistent_snapshot: bool) -> Result<()> {
         self.commit().await?;
+        self.state.tables_locked = false;
         self.take_default_access();
         self.transactions.begin(Characteristics { read_only, consistent_snapshot, isolation: None });
         Ok(())
@@ -160,6 +162,23 @@ impl Session {
             let next = NextTransaction { read_only: Some(true), ..next.clone() };
             self.transactions.set_next(next);
         }
+    }
+
+    /// LOCK TABLES commits what is open; so does UNLOCK TABLES after it. As in Vitess nothing is locked.
+    ///
+    /// # Errors
+    /// As [`Self::commit`].
+    async fn lock_tables(&mut self, begins: bool) -> Result<()> {
+        if begins || self.state.tables_locked {
+            self.commit().await?;
+            self.transactions.set_next(NextTransaction::default());
+        }
+        self.state.tables_locked = begins;
+        if begins {
+            // It opens the tables, which with `autocommit = 0` begins a transaction.
+            self.begin_if_wanted();
+        }
+        Ok(())
     }
 
     /// Commits what is open; nothing open is a success.
@@ -196,16 +215,18 @@ impl Session {
     async fn after_transaction(
         &mut self,
         ended: Result<()>,
-        chain: bool,
-        release: bool,
+        (chain, release): (Option<bool>, Option<bool>),
         characteristics: Characteristics,
         request: &Request,
     ) -> Result<Result<()>, Closed> {
         if ended.is_err() {
             return Ok(ended);
         }
-        if chain {
-            self.transactions.begin(characteristics);
+        let completion = self.state.completion();
+        let release = release.unwrap_or(completion == Completion::Release);
+        if chain.unwrap_or(completion == Completion::Chain) {
+            // Level and access mode go on; a snapshot does not.
+            self.transactions.begin(Characteristics { consistent_snapshot: false, ..characteristics });
         }
         self.state.row_count = 0;
         let warnings = self.state.own_warnings();

@@ -242,7 +242,8 @@ impl Session {
         let settings = variables::login_settings(shared.pools.settings(), login.charset);
         let user = format!("{}@{}", login.user, host(&registration.entry().peer));
         let version = shared.login.server_version.trim_start_matches("5.5.5-").into();
-        let state = SessionState::new(registration.entry().id, user, version);
+        let mut state = SessionState::new(registration.entry().id, user, version);
+        state.usual_mode = shared.limits.transaction_mode;
         let scope =
             Scope { target: state.target.clone(), options: shared.limits.lex, prepared: false, epoch: 0 };
         registration.entry().update(|view| {

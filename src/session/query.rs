@@ -246,7 +246,7 @@ impl Session {
         if let Err(error) = self.transactions.check() {
             return Ok(Err(error));
         }
-        if plan.kind == StatementKind::Ddl {
+        if plan.kind.commits() {
             // MySQL commits the open transaction before DDL ("Statements That Cause an Implicit Commit").
             if let Err(error) = self.commit().await {
                 return Ok(Err(error));

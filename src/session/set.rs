@@ -71,7 +71,7 @@ impl Session {
                         Class::Refused(why) => return Err(SqlError::variable_refused(name, why)),
                         Class::Gate(known) => {
                             let value = self.evaluate(&assignment.value, request, parameters, world).await?;
-                            own.push((known, checked(known, value, default)?));
+                            own.push((known, checked(known, value, default, &self.state)?));
                         }
                         Class::InsertId => {
                             let value = self.evaluate(&assignment.value, request, parameters, world).await?;

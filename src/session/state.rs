@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::target::Target;
+use crate::config::TransactionMode;
 pub(super) use crate::executor::Warning;
 use crate::sql::SessionValues;
 use crate::value::Value;
@@ -42,12 +43,25 @@ pub(super) struct SessionState {
     pub(super) user_variables: BTreeMap<Box<str>, Value>,
     /// System variables that the gate owns and that this session changed, by lower-case name.
     pub(super) gate_variables: BTreeMap<&'static str, Value>,
+    /// `@@transaction_mode` of a session that has not set it: what the operator has set.
+    pub(super) usual_mode: TransactionMode,
+    /// LOCK TABLES was said, and nothing since that unlocks.
+    pub(super) tables_locked: bool,
+}
+
+/// What `completion_type` adds to COMMIT and ROLLBACK.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Completion {
+    Nothing,
+    Chain,
+    Release,
 }
 
 /// The system variables that the gate keeps for itself, with the value of a fresh session.
 /// `autocommit` and `transaction_mode` are here for reading only: they have fields of their own.
 const GATE_VARIABLES: &[(&str, Fresh)] = &[
     ("autocommit", Fresh::Number(1)),
+    ("completion_type", Fresh::Text("NO_CHAIN")),
     ("client_found_rows", Fresh::Number(0)),
     ("ddl_strategy", Fresh::Text("direct")),
     ("enable_system_settings", Fresh::Number(1)),
@@ -106,6 +120,17 @@ impl SessionState {
             counts_before: (0, 0),
             user_variables: BTreeMap::new(),
             gate_variables: BTreeMap::new(),
+            usual_mode: TransactionMode::Multi,
+            tables_locked: false,
+        }
+    }
+
+    /// `completion_type`.
+    pub(super) fn completion(&self) -> Completion {
+        match self.gate_variables.get("completion_type") {
+            Some(Value::Text(text)) if &text[..] == b"CHAIN" => Completion::Chain,
+            Some(Value::Text(text)) if &text[..] == b"RELEASE" => Completion::Release,
+            _ => Completion::Nothing,
         }
     }
 
@@ -117,6 +142,7 @@ impl SessionState {
         self.target_text = old.target_text;
         // As on servers, which count on.
         self.found_rows = old.found_rows;
+        self.usual_mode = old.usual_mode;
     }
 
     /// Selects a target.
@@ -219,6 +245,14 @@ impl SessionValues for SessionState {
         }
         if let Some(value) = self.gate_variables.get(name) {
             return value.clone();
+        }
+        if name == "transaction_mode" {
+            let word = match self.usual_mode {
+                TransactionMode::Single => "SINGLE",
+                TransactionMode::Multi => "MULTI",
+                TransactionMode::TwoPc => "TWOPC",
+            };
+            return Value::Text(word.into());
         }
         GATE_VARIABLES.iter().find(|(known, _)| *known == name).map_or(
             Value::Null,

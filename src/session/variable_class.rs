@@ -37,10 +37,6 @@ pub(super) fn class(name: &str) -> Class {
     }
     match name {
         "last_insert_id" | "identity" => Class::InsertId,
-        "completion_type" => Class::Fixed(
-            &["0", "NO_CHAIN"],
-            "COMMIT AND CHAIN and COMMIT RELEASE say the same for one COMMIT",
-        ),
         "sql_auto_is_null" => Class::Fixed(OFF, "WHERE id = LAST_INSERT_ID() finds the row"),
         "auto_increment_increment" | "auto_increment_offset" => {
             Class::Fixed(&["1"], "generated ids come one by one from sequences")
@@ -95,11 +91,16 @@ pub(super) fn insert_id(name: &str, value: &Value, default: bool) -> Result<Valu
 }
 
 /// A value that a variable of the gate takes, in its canonical form.
-pub(super) fn checked(name: &'static str, value: Value, default: bool) -> Result<Value> {
+pub(super) fn checked(
+    name: &'static str,
+    value: Value,
+    default: bool,
+    state: &SessionState,
+) -> Result<Value> {
     let text = value.text().map(|text| String::from_utf8_lossy(&text).to_ascii_uppercase());
     let wrong = || SqlError::wrong_value_for_variable(name, text.as_deref().unwrap_or("NULL"));
     if default {
-        return fresh(name).ok_or_else(wrong);
+        return Ok(fresh(name, state));
     }
     let word = text.as_deref().ok_or_else(wrong)?;
     match name {
@@ -110,7 +111,13 @@ pub(super) fn checked(name: &'static str, value: Value, default: bool) -> Result
         },
         "transaction_mode" => match word {
             "SINGLE" | "MULTI" | "TWOPC" => Ok(Value::Text(word.to_owned().into())),
-            "UNSPECIFIED" => Ok(Value::Text("MULTI".into())),
+            "UNSPECIFIED" => Ok(fresh(name, state)),
+            _ => Err(wrong()),
+        },
+        "completion_type" => match word {
+            "0" | "NO_CHAIN" => Ok(Value::Text("NO_CHAIN".into())),
+            "1" | "CHAIN" => Ok(Value::Text("CHAIN".into())),
+            "2" | "RELEASE" => Ok(Value::Text("RELEASE".into())),
             _ => Err(wrong()),
         },
         "workload" => match word {
@@ -136,10 +143,12 @@ pub(super) fn checked(name: &'static str, value: Value, default: bool) -> Result
     }
 }
 
-fn fresh(name: &str) -> Option<Value> {
+/// The value of a variable of the gate in a session that has not set it.
+fn fresh(name: &str, state: &SessionState) -> Value {
     use crate::sql::SessionValues as _;
-    let fresh = SessionState::new(0, String::new(), "".into());
-    SessionState::gate_variable(name).map(|name| fresh.system_variable(name))
+    let mut fresh = SessionState::new(0, String::new(), "".into());
+    fresh.usual_mode = state.usual_mode;
+    fresh.system_variable(name)
 }
 
 #[cfg(test)]
@@ -154,6 +163,6 @@ mod tests {
         assert_eq!(class("sql_mode"), Class::Server);
         assert_eq!(class("warning_count"), Class::ReadOnly);
         assert!(matches!(class("insert_id"), Class::Refused(_)));
-        assert!(matches!(class("completion_type"), Class::Fixed(..)));
+        assert_eq!(class("completion_type"), Class::Gate("completion_type"));
     }
 }

@@ -33,7 +33,9 @@ pub enum StatementKind {
     Rollback,
     /// SAVEPOINT, ROLLBACK TO, RELEASE.
     Savepoint,
-    /// CALL, ANALYZE, OPTIMIZE, LOCK TABLES, … : passed on as they are.
+    /// ANALYZE, CHECK, OPTIMIZE, REPAIR, FLUSH: as DDL they end the open transaction.
+    Maintenance,
+    /// CALL, DO, LOCK TABLES, … : passed on as they are.
     Other,
 }
 
@@ -65,8 +67,15 @@ impl StatementKind {
             Self::Commit => "commit",
             Self::Rollback => "rollback",
             Self::Savepoint => "savepoint",
-            Self::Other => "other",
+            Self::Maintenance | Self::Other => "other",
         }
+    }
+
+    /// Whether it commits the open transaction ("Statements That Cause an Implicit Commit" in MySQL's
+    /// manual) and is no part of one itself.
+    #[must_use]
+    pub fn commits(self) -> bool {
+        matches!(self, Self::Ddl | Self::Maintenance)
     }
 
     /// Whether a server that only reads refuses it for what it is.

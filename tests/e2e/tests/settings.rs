@@ -140,7 +140,6 @@ fn refused(bed: &Bed) -> Verdict {
         "set insert_id = 7",
         "set @@session.rand_seed1 = 1",
         "set sql_log_bin = 0",
-        "set completion_type = 'CHAIN'",
         "set sql_auto_is_null = 1",
         "set auto_increment_increment = 2",
         "set global max_connections = 10",

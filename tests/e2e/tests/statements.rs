@@ -18,6 +18,15 @@ pub const TESTS: &[Test] = &[
     Test::shared("statements/transaction", |bed| {
         cases(bed, "transaction.cases", include_str!("../cases/transaction.cases"))
     }),
+    Test::shared("statements/completion", |bed| {
+        cases(bed, "completion.cases", include_str!("../cases/completion.cases"))?;
+        // As JDBC's `sessionVariables` says it.
+        let mut pair = bed.cluster().pair();
+        pair.gate.ok("set session transaction_mode = 'twopc'").unwrap();
+        pair.cases("completion.cases", include_str!("../cases/completion.cases"));
+        Ok(())
+    }),
+    Test::shared("statements/RELEASE closes the connection", release),
     Test::shared("statements/session", |bed| {
         cases(bed, "session.cases", include_str!("../cases/session.cases"))
     }),
@@ -108,6 +117,26 @@ fn multi_statements(bed: &Bed) -> Verdict {
         wire.command(crate::wire::COM_SET_OPTION, &[0, 0]).unwrap();
     }
     single.same("select 1; select 2");
+    Ok(())
+}
+
+/// COMMIT RELEASE, also by completion_type, and ROLLBACK RELEASE: OK, and then the end.
+fn release(bed: &Bed) -> Verdict {
+    for (before, end) in [
+        (&["begin"][..], "commit release"),
+        (&["begin"], "rollback release"),
+        (&["set completion_type = 2", "begin"], "commit"),
+        (&["set completion_type = 'RELEASE'"], "rollback"),
+        (&["set completion_type = 'release'"], "commit and no chain"),
+    ] {
+        let mut pair = bed.cluster().pair();
+        for sql in before.iter().chain([&end]) {
+            pair.same(sql);
+        }
+        for wire in [&mut pair.gate, &mut pair.direct] {
+            assert!(wire.ok("select 1").is_err(), "{end} after {before:?}");
+        }
+    }
     Ok(())
 }
 

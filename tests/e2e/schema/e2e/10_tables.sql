@@ -139,6 +139,22 @@ CREATE TABLE IF NOT EXISTS w_transaction (
   UNIQUE KEY by_id_and_s (id, s)
 ) DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_general_ci;
 
+CREATE TABLE IF NOT EXISTS w_completion (
+  id BIGINT NOT NULL PRIMARY KEY,
+  owner BIGINT NOT NULL DEFAULT 0,
+  n INT,
+  s VARCHAR(200),
+  UNIQUE KEY by_id_and_s (id, s)
+) DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_general_ci;
+
+CREATE TABLE IF NOT EXISTS w_completion_emptied (
+  id BIGINT NOT NULL PRIMARY KEY,
+  owner BIGINT NOT NULL DEFAULT 0,
+  n INT,
+  s VARCHAR(200),
+  UNIQUE KEY by_id_and_s (id, s)
+) DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_general_ci;
+
 CREATE TABLE IF NOT EXISTS w_prepared (
   id BIGINT NOT NULL PRIMARY KEY,
   owner BIGINT NOT NULL DEFAULT 0,
