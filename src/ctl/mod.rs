@@ -14,11 +14,12 @@
 //! | `vschemas.rs` | VSchemas, and what cells serve |
 //! | `rules.rs` | routing rules of all kinds |
 //! | `transactions.rs` | distributed transactions |
+//! | `sequences.rs` | sequences and the tables that they fill |
 //! | `validate.rs` | checks |
 //!
 //! A topology file is shown and checked by the same commands, and changed by none of them but
-//! `PlannedReparentShard`, and only where it is not a person's. Only that command and
-//! `DistributedTransaction` talk to the shards' servers.
+//! `PlannedReparentShard`, and only where it is not a person's. Only that command,
+//! `DistributedTransaction`, `CheckSequences` and `BumpSequences` talk to the shards' servers.
 
 mod cells;
 mod difference;
@@ -26,6 +27,7 @@ mod json;
 mod keyspaces;
 mod reparent;
 mod rules;
+mod sequences;
 mod shards;
 mod tablets;
 mod transactions;
@@ -136,6 +138,10 @@ pub enum Command {
     /// Lists distributed transactions in doubt, or ends one by hand.
     #[command(subcommand)]
     DistributedTransaction(transactions::DistributedTransaction),
+    /// Compares sequences with the largest ids of the tables that they fill.
+    CheckSequences(sequences::CheckSequences),
+    /// Moves sequences beyond the largest ids of the tables that they fill.
+    BumpSequences(sequences::BumpSequences),
     /// Checks the whole topology.
     Validate,
     /// Checks a keyspace.
@@ -234,6 +240,8 @@ pub async fn run(config: &Config, command: Command) -> Answer {
         Command::RebuildKeyspaceGraph(arguments) => vschemas::rebuild_keyspace(directory, &arguments).await,
         Command::RebuildVSchemaGraph(arguments) => vschemas::rebuild_vschema(directory, &arguments).await,
         Command::DistributedTransaction(command) => transactions::run(config, command).await,
+        Command::CheckSequences(arguments) => sequences::check(config, arguments).await,
+        Command::BumpSequences(arguments) => sequences::bump(config, arguments).await,
         Command::Validate => validate::all(directory).await,
         Command::ValidateKeyspace(Keyspace { keyspace }) => validate::keyspace(directory, &keyspace).await,
         Command::ValidateShard(arguments) => validate::shard(directory, &arguments).await,

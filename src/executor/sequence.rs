@@ -9,6 +9,7 @@
 //!   and the lost block is a gap, never a duplicate;
 //! - blocks are used in order, the ids of one statement are contiguous;
 //! - a change of the sequence's server drops what is cached;
+//! - a row that was set back, or lost blocks in a failover, goes on above what this gate was granted;
 //! - `cache = 1` caches nothing: every statement asks for exactly its ids.
 //!
 //! Half-way through a block the next one is fetched in the background, one fetch at a time, sized by
@@ -63,6 +64,8 @@ struct Stock {
     server: Option<Arc<Tablet>>,
     current: Range<i64>,
     next: Option<Range<i64>>,
+    /// The end of the highest block that was ever granted, by any server.
+    granted: i64,
     /// How many ids the last fetched block had.
     block: i64,
     /// The table's `cache` and when it was read.
@@ -239,8 +242,13 @@ impl Sequence {
         let table = quoted(server, &self.table.table);
         let cache = self.cache_size(links, server, &table).await?;
         let strict = cache == 1;
-        let size = if strict { count } else { self.lock().block_size(cache, count) };
-        let statement = format!("UPDATE {table} SET next_id = LAST_INSERT_ID(next_id + {size}) WHERE id = 0");
+        let (size, granted) = {
+            let mut stock = self.lock();
+            (if strict { count } else { stock.block_size(cache, count) }, stock.granted)
+        };
+        // A row that was set back, by hand or by a failover that lost the last blocks, gives nothing twice.
+        let from = if strict { "next_id".to_owned() } else { format!("GREATEST(next_id, {granted})") };
+        let statement = format!("UPDATE {table} SET next_id = LAST_INSERT_ID({from} + {size}) WHERE id = 0");
         let updated = links.update(&server.address, &statement).await?;
         if updated.affected != 1 {
             return Err(SqlError::sequence_row_missing(&self.table.table));
@@ -273,7 +281,7 @@ impl Sequence {
 impl Stock {
     fn take(&mut self, server: &Arc<Tablet>, count: i64) -> Answer {
         if self.server.as_ref().is_none_or(|known| known != server) {
-            *self = Self::default();
+            *self = Self { granted: self.granted, ..Self::default() };
             return Answer::Empty;
         }
         if self.current.end - self.current.start < count {
@@ -301,6 +309,7 @@ impl Stock {
 
     fn store(&mut self, server: &Arc<Tablet>, left: Range<i64>, block: i64, taken: i64) {
         self.server = Some(Arc::clone(server));
+        self.granted = Ord::max(self.granted, left.end);
         self.current = left;
         self.next = None;
         self.block = block;
@@ -310,6 +319,7 @@ impl Stock {
     fn store_next(&mut self, server: &Arc<Tablet>, block: Range<i64>) {
         if self.server.as_ref().is_some_and(|known| known == server) && self.next.is_none() {
             self.block = block.end - block.start;
+            self.granted = Ord::max(self.granted, block.end);
             self.next = Some(block);
         }
     }

@@ -16,6 +16,8 @@ use crate::gate::{Gate, autocommit, begun, plan};
 pub(crate) async fn run(gate: &Gate) {
     unique_under_load(gate).await;
     strict(gate).await;
+    edited_row(gate).await;
+    moved_primary(gate).await;
     clear_errors(gate).await;
     locked_row(gate).await;
     next_values(gate).await;
@@ -55,6 +57,57 @@ async fn strict(gate: &Gate) {
     assert_eq!(gate.column("select next_id from glob.strict_seq").await, ["106"]);
     gate.sql("update glob.strict_seq set next_id = 500").await;
     assert_eq!(take(gate, "strict_seq", 1).await.unwrap(), 500, "nothing is cached");
+}
+
+/// Somebody sets the row back, or far ahead: nothing is given twice.
+async fn edited_row(gate: &Gate) {
+    let before = take(gate, "seq", 1).await.unwrap();
+    gate.sql("update glob.seq set next_id = 1").await;
+    let mut last = before;
+    // More than can be in memory: blocks have at most 64 x 10 ids.
+    for _ in 0..20 {
+        let first = take(gate, "seq", 100).await.unwrap();
+        assert!(first > last, "{first} after {last}");
+        last = first + 99;
+    }
+    gate.sql("update glob.seq set next_id = 1000000").await;
+    for _ in 0..20 {
+        last = take(gate, "seq", 100).await.unwrap();
+    }
+    assert!(last >= 1_000_000, "the row decides where ids go on");
+    gate.sql("delete from glob.seq").await;
+    let mut lost = Ok(0);
+    for _ in 0..20 {
+        lost = take(gate, "seq", 100).await;
+        if lost.is_err() {
+            break;
+        }
+    }
+    assert!(lost.unwrap_err().client_text().contains("sequence row missing"));
+    gate.sql("insert into glob.seq values (0, 1, 10)").await;
+    assert!(take(gate, "seq", 1).await.unwrap() > last, "a new row begins above what was given");
+}
+
+/// Another server is the primary, and has not got the last blocks.
+async fn moved_primary(gate: &Gate) {
+    let before = take(gate, "seq", 1).await.unwrap();
+    gate.sql("update glob.seq set next_id = 1").await;
+    let mut topology = gate.topology.clone();
+    let keyspace = topology.keyspaces.get_mut("glob").unwrap();
+    let shard = &keyspace.shards[0];
+    let mut tablet = (*shard.tablets[0]).clone();
+    tablet.alias.uid = 33;
+    keyspace.shards = vec![std::sync::Arc::new(shardgate::topology::Shard {
+        keyspace: shard.keyspace.clone(),
+        name: shard.name.clone(),
+        range: shard.range.clone(),
+        tablets: vec![tablet.into()],
+    })];
+    let after = gate.sequences.take(&topology, &sequence("seq"), 1).await.unwrap();
+    assert!(
+        after > before + 1,
+        "{after} after {before}: what is in memory is dropped, nothing is given twice"
+    );
 }
 
 async fn clear_errors(gate: &Gate) {
