@@ -95,8 +95,15 @@ async fn moved_primary(gate: &Gate) {
     let mut topology = gate.topology.clone();
     let keyspace = topology.keyspaces.get_mut("glob").unwrap();
     let shard = &keyspace.shards[0];
-    let mut tablet = (*shard.tablets[0]).clone();
-    tablet.alias.uid = 33;
+    let old = &shard.tablets[0];
+    let tablet = shardgate::topology::Tablet {
+        alias: shardgate::topology::TabletAlias { cell: "test".into(), uid: 33 },
+        keyspace: old.keyspace.clone(),
+        shard: old.shard.clone(),
+        kind: old.kind,
+        address: old.address.clone(),
+        schema: old.schema.clone(),
+    };
     keyspace.shards = vec![std::sync::Arc::new(shardgate::topology::Shard {
         keyspace: shard.keyspace.clone(),
         name: shard.name.clone(),

@@ -20,6 +20,7 @@ mod proxy;
 mod readme;
 mod replicas;
 mod schema;
+mod sequences;
 mod serve;
 mod settings;
 mod statements;
@@ -55,6 +56,7 @@ pub fn all() -> Vec<Test> {
         vexplain::TESTS,
         vtexplain::TESTS,
         packets::TESTS,
+        sequences::TESTS,
         serve::TESTS,
         commands::TESTS,
         cli::TESTS,
