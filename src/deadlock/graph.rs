@@ -353,8 +353,10 @@ mod tests {
         let waits = proptest::collection::vec((0..3_usize, 0..7_u32, 0..7_u32), 0..9);
         (transactions, waits).prop_map(|(transactions, waits)| {
             let all = transactions.iter().enumerate().map(|(at, on)| {
-                let places: Vec<Place> =
-                    (0..3).filter(|server| on[*server]).map(|server| (server, at as u32)).collect();
+                let places: Vec<Place> = (0..3)
+                    .filter(|server| on[*server])
+                    .map(|server| (server, u32::try_from(at).unwrap()))
+                    .collect();
                 known(at as u64, &places)
             });
             let mut waits: Vec<Wait> = waits

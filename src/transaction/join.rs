@@ -74,12 +74,11 @@ impl ShardTransactions {
         if self.pins.len() < 2 {
             return;
         }
-        let known = match &self.standing {
-            Some(_) => self.pins.len() - fresh,
-            None => {
-                self.standing = deadlocks.register();
-                0
-            }
+        let known = if self.standing.is_some() {
+            self.pins.len() - fresh
+        } else {
+            self.standing = deadlocks.register();
+            0
         };
         let Some(standing) = &self.standing else { return };
         if known < self.pins.len() {

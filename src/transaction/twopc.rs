@@ -73,8 +73,16 @@ impl ShardTransactions {
     /// Makes the transaction a distributed one where these shards are more than its first.
     ///
     /// # Errors
-    /// VT10002 where one of the shards may not take part.
+    /// VT10002 where one of the shards may not take part; VT12001 for a snapshot over several.
     pub(super) async fn distribute(&mut self, fresh: &[&Place]) -> Result<()> {
+        let several = !fresh.is_empty() && self.pins.len() + fresh.len() > 1;
+        if self.mode == TransactionMode::TwoPc && self.characteristics.consistent_snapshot && several {
+            // Shards join one after the other, and what commits in between would be there on the later ones
+            // and not on the earlier: half of a transaction that is promised to be whole.
+            return Err(SqlError::unsupported(
+                "START TRANSACTION WITH CONSISTENT SNAPSHOT over several shards under transaction_mode = twopc",
+            ));
+        }
         let reads_only = self.characteristics.read_only == Some(true);
         if self.mode != TransactionMode::TwoPc || reads_only {
             return Ok(());
@@ -117,10 +125,6 @@ impl ShardTransactions {
         }
         pin.lease.begin_branch(&xid);
         pin.branch = Some(xid);
-        if self.characteristics.consistent_snapshot {
-            // Any consistent read takes the snapshot; this table is there on every shard.
-            pin.lease.send_prelude(live.snapshot_read(&pin.place.shard).as_bytes());
-        }
         self.send_savepoints(pin);
         true
     }

@@ -206,12 +206,6 @@ impl Live {
         Xid { dtid: self.dtid.clone(), shard: ShardId::of(shard) }.literal()
     }
 
-    /// A consistent read without rows on a shard that is ready.
-    #[must_use]
-    pub fn snapshot_read(&self, shard: &Shard) -> String {
-        format!("SELECT state FROM {}.dt_decision WHERE dtid = ''", sidecar::database(ShardId::of(shard)))
-    }
-
     /// The statement that decides for COMMIT, for the anchor's own transaction.
     #[must_use]
     pub fn commit_row(&self, participants: &[Participant]) -> String {

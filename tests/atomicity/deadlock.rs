@@ -98,12 +98,12 @@ fn until_waiting(bed: &Bed, shard: usize, count: usize) {
     }
 }
 
-fn victims(gates: &[&Gate]) -> f64 {
+fn victims(gates: &[&Gate]) -> i64 {
     gates.iter().map(|gate| counter(gate, "shardgate_deadlock_victims_total")).sum()
 }
 
-fn counter(gate: &Gate, name: &str) -> f64 {
-    poll(PATIENCE, || gate.metric(name)).expect("a metric")
+fn counter(gate: &Gate, name: &str) -> i64 {
+    poll(PATIENCE, || gate.metric(name)).expect("a metric") as i64
 }
 
 /// All of them end; exactly one with 1213, and the others commit. How long the victim's statement took.
@@ -149,7 +149,7 @@ fn two(bed: &Bed, one: &Gate, other: &Gate, mode: &str) {
     let (victim, took) = resolve(vec![first, second]);
     println!("         1213 after {:.0} ms", took.as_secs_f64() * 1_000.0);
     assert_eq!(victim, 1, "the younger gives way");
-    let counted = if std::ptr::eq(one, other) { 2.0 } else { 1.0 };
+    let counted = if std::ptr::eq(one, other) { 2 } else { 1 };
     assert_eq!(victims(&gates) - before, counted, "the victim is counted");
     let balance = |id| client(one, mode).value(format!("SELECT balance FROM account WHERE id = {id}"));
     let balances = [a, b, c, d].map(|id| balance(id).expect("a balance").expect("a balance"));
@@ -226,7 +226,7 @@ fn no_circle(bed: &Bed, one: &Gate, other: &Gate) {
     let looks = [one, other].map(|gate| counter(gate, "shardgate_deadlock_looks_total"));
     for (gate, looks) in [one, other].into_iter().zip(looks) {
         let looked =
-            poll(PATIENCE, || (counter(gate, "shardgate_deadlock_looks_total") >= looks + 4.0).then_some(()));
+            poll(PATIENCE, || (counter(gate, "shardgate_deadlock_looks_total") >= looks + 4).then_some(()));
         assert!(looked.is_some(), "nobody looks");
     }
     assert!(!middle.is_finished() && !first.is_finished());
@@ -236,13 +236,13 @@ fn no_circle(bed: &Bed, one: &Gate, other: &Gate) {
         answer.expect("the lock");
         wire.ok("COMMIT").expect("COMMIT");
     }
-    assert_eq!(victims(&[one, other]) - before, 0.0, "a victim without a circle");
+    assert_eq!(victims(&[one, other]) - before, 0, "a victim without a circle");
     for gate in [one, other] {
-        assert_eq!(counter(gate, "shardgate_deadlock_unread_servers_total"), 0.0, "{}", gate.log_tail());
+        assert_eq!(counter(gate, "shardgate_deadlock_unread_servers_total"), 0, "{}", gate.log_tail());
         // Nobody waits: nobody looks. What was due when the last statement ended may still come.
         let idle = counter(gate, "shardgate_deadlock_looks_total");
         client(gate, "twopc").rows("SELECT * FROM account").expect("a query");
-        assert!(counter(gate, "shardgate_deadlock_looks_total") <= idle + 1.0, "looks without a wait");
+        assert!(counter(gate, "shardgate_deadlock_looks_total") <= idle + 1, "looks without a wait");
     }
 }
 
@@ -256,7 +256,7 @@ fn one_shard(bed: &Bed, one: &Gate, _: &Gate) {
     until_waiting(bed, 1, 1);
     let second = wait_for(second, add(a, 0));
     resolve(vec![first, second]);
-    assert_eq!(victims(&[one]) - before, 0.0, "the gate was quicker than InnoDB");
+    assert_eq!(victims(&[one]) - before, 0, "the gate was quicker than InnoDB");
 }
 
 /// Who holds and who waits on all servers, for whoever reads of a failure.

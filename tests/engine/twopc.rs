@@ -272,14 +272,20 @@ impl<'a> Bench<'a> {
             assert!(matches!(&error, mysql_async::Error::Server(error) if error.code == 1205), "{error}");
         }
         tx.rollback().await;
-        // The snapshot of a branch is taken when it joins, whatever its first statement is.
-        tx.begin(Characteristics { consistent_snapshot: true, ..Characteristics::default() });
-        self.read(&mut tx, A, "select n from t where id = 1").await.unwrap();
-        self.change(&mut tx, B, "update t set n = 0 where id = 77").await.unwrap();
-        self.gate.sql("update eng_b.t set n = 4 where id = 4").await;
-        assert_eq!(self.read(&mut tx, B, "select n from t where id = 4").await.unwrap(), "0");
-        tx.rollback().await;
-        self.gate.sql("update eng_b.t set n = 0 where id = 4").await;
+        // A snapshot holds on one shard. Over several it could show half of a transaction, also to a
+        // transaction that only reads: refused, and what the first shard shows stays.
+        for read_only in [None, Some(true)] {
+            tx.begin(Characteristics { consistent_snapshot: true, read_only, ..Characteristics::default() });
+            self.change(&mut tx, A, "select 1 from t limit 0").await.unwrap();
+            self.gate.sql("update eng_a.t set n = 4 where id = 3").await;
+            assert_eq!(self.read(&mut tx, A, "select n from t where id = 3").await.unwrap(), "0");
+            let refused = self.read(&mut tx, B, "select n from t where id = 2").await.unwrap_err();
+            assert_eq!((refused.code(), refused.id()), (1235, Some("VT12001")), "{refused}");
+            assert_eq!(self.read(&mut tx, A, "select n from t where id = 3").await.unwrap(), "0");
+            tx.commit().await.unwrap();
+            assert_eq!(self.read(&mut tx, A, "select n from t where id = 3").await.unwrap(), "4");
+            self.gate.sql("update eng_a.t set n = 0 where id = 3").await;
+        }
     }
 
     async fn deadlock(&self) {
