@@ -240,13 +240,18 @@ impl Session {
 
     /// What becomes of the warnings of the statement before. MariaDB keeps them behind statements without
     /// a table, until one of those warns itself.
-    pub(super) fn begin_warnings(&mut self, plan: &Plan) {
+    pub(super) fn begin_warnings(&mut self, plan: &Plan, text: &[u8]) {
         use StatementKind::{Begin, Commit, Rollback, Savepoint, Select, Set, Use};
         if matches!(plan.node, Node::Show(Show::Warnings { .. })) {
             return;
         }
         let quiet = matches!(plan.kind, Begin | Commit | Rollback | Savepoint | Select | Set | Use);
-        self.state.begin_statement(self.scope.options.mariadb && quiet && !plan.uses_tables);
+        let keeps = self.scope.options.mariadb && quiet && !plan.uses_tables && {
+            // Tables of MySQL's own schemas are no tables of the plan.
+            let statement = self.normalizer.statement(text);
+            !(0..statement.tokens.len()).any(|index| statement.is_word(index, "from"))
+        };
+        self.state.begin_statement(keeps);
     }
 
     /// Moves the transaction's own warnings to where SHOW WARNINGS finds them.

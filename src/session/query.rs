@@ -199,7 +199,7 @@ impl Session {
         planned.executed();
         self.routes = Some(Routes::new(&planned.series.routes));
         let written = self.client.written();
-        self.begin_warnings(plan);
+        self.begin_warnings(plan, &request.text);
         self.registration.entry().begin(&request.text);
         let answered = match &plan.node {
             Node::Session(command) => {
