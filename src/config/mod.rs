@@ -214,6 +214,9 @@ groups! {
         /// How soon after a failover the next one of the same shard is waited for, where the primary is
         /// away; one that answers and refuses writes always is.
         min_time_between_failovers: Duration = Duration::from_secs(10),
+        /// Whether statements also wait where a shard has no replica: for its server's own return, as from
+        /// a restart.
+        without_replicas: bool = false,
         /// The keyspaces and shards for which statements wait, separated by commas: "ks1,ks2/-80"; empty
         /// for all.
         keyspace_shards: String = String::new(),

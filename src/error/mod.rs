@@ -115,12 +115,15 @@ impl SqlError {
     }
 
     /// As [`Self::at_shard`] where this error is a server's answer that says so: it is read-only (1290,
-    /// 1836), offline (3032), stopping (1053), or has killed the session (1927, 3169).
+    /// 1836), offline (3032), stopping (1053), or has killed the session (1927, 3169). The last three
+    /// speak of the gate's connection to the server: for the client they mean that the shard was lost.
     #[must_use]
     pub fn answered_by(self, shard: &str) -> Self {
         match self.0.code {
             1290 | 1836 | 3032 => self.at_shard(shard, Outcome::Refused),
-            1053 | 1927 | 3169 => self.at_shard(shard, Outcome::Unknown),
+            1053 | 1927 | 3169 if self.0.kind == Kind::Upstream => {
+                Self::shard_lost(shard).at_shard(shard, Outcome::Unknown).caused_by(self)
+            }
             _ => self,
         }
     }
@@ -172,11 +175,12 @@ impl SqlError {
         self.0.kind
     }
 
-    /// Whether the client's connection must be closed after this error was sent.
+    /// Whether the client's connection must be closed after this error was sent. What a shard's server
+    /// says is about the gate's connection to it.
     #[must_use]
     pub fn closes_connection(&self) -> bool {
         // 1040, 1043, 1045 (at login), 1053, 1153, 1156, 1251, 4031: MySQL closes after each.
-        matches!(self.0.code, 1040 | 1043 | 1053 | 1153 | 1156 | 1251 | 4031)
+        self.0.kind != Kind::Upstream && matches!(self.0.code, 1040 | 1043 | 1053 | 1153 | 1156 | 1251 | 4031)
     }
 
     /// Whether MySQL has rolled back the whole transaction on the server that sent this error:

@@ -31,14 +31,16 @@ pub(super) struct Failover {
     pub(super) changed: watch::Sender<u64>,
     pub(super) queue: Mutex<Queue>,
     pub(super) series: BufferSeries,
+    /// Statements wait for the return of the primary itself, too.
+    without_replicas: bool,
     suspects: Arc<AtomicUsize>,
 }
 
 #[derive(Debug)]
 struct Inner {
     primary: Option<Arc<Tablet>>,
-    /// Somebody is there who may become the primary.
-    has_replicas: bool,
+    /// Somebody is there who may become the primary, or the primary's own return is waited for.
+    is_worth_waiting: bool,
     suspicion: Option<Suspicion>,
     /// When the last failover ended.
     ended: Option<Instant>,
@@ -68,10 +70,15 @@ enum Waiting {
 // === impl Failover ===
 
 impl Failover {
-    pub(super) fn new(shard: &Shard, suspects: &Arc<AtomicUsize>, metrics: &Metrics) -> Self {
+    pub(super) fn new(
+        shard: &Shard,
+        without_replicas: bool,
+        suspects: &Arc<AtomicUsize>,
+        metrics: &Metrics,
+    ) -> Self {
         let inner = Inner {
             primary: shard.primary().cloned(),
-            has_replicas: has_replicas(shard),
+            is_worth_waiting: without_replicas || has_replicas(shard),
             suspicion: None,
             ended: None,
         };
@@ -81,6 +88,7 @@ impl Failover {
             changed: watch::channel(0).0,
             queue: Mutex::default(),
             series: metrics.health.buffer(&shard.keyspace, &shard.name),
+            without_replicas,
             suspects: Arc::clone(suspects),
         }
     }
@@ -88,7 +96,7 @@ impl Failover {
     /// Takes over what the topology says of the shard.
     pub(super) fn follow(&self, shard: &Shard) {
         let mut inner = self.lock();
-        inner.has_replicas = has_replicas(shard);
+        inner.is_worth_waiting = self.without_replicas || has_replicas(shard);
         let primary = shard.primary().cloned();
         if inner.primary == primary {
             return;
@@ -211,7 +219,7 @@ impl Failover {
         match inner.suspicion {
             None => false,
             Some(suspicion) => {
-                let waits = inner.has_replicas && suspicion.waiting != Waiting::GivenUp;
+                let waits = inner.is_worth_waiting && suspicion.waiting != Waiting::GivenUp;
                 (writes && suspicion.refuses) || waits
             }
         }
@@ -221,7 +229,7 @@ impl Failover {
     /// long already, or the last failover was just now.
     pub(super) fn wait_until(&self, longest: Duration, apart: Duration) -> Option<Instant> {
         let mut inner = self.lock();
-        if !inner.has_replicas {
+        if !inner.is_worth_waiting {
             self.series.skipped("NoReplicas").inc();
             return None;
         }
@@ -310,7 +318,7 @@ mod tests {
 
     fn failover() -> (Failover, Arc<AtomicUsize>) {
         let suspects = Arc::new(AtomicUsize::new(0));
-        (Failover::new(&shard(Some(1)), &suspects, &Metrics::new().unwrap()), suspects)
+        (Failover::new(&shard(Some(1)), false, &suspects, &Metrics::new().unwrap()), suspects)
     }
 
     #[test]

@@ -112,9 +112,10 @@ impl Health {
         let mut old = std::mem::take(&mut *known);
         for shard in shards() {
             let name = shard.full_name();
+            let always = self.buffering.without_replicas;
             let failover = old
                 .remove(&name)
-                .unwrap_or_else(|| Arc::new(Failover::new(shard, &self.suspects, &self.metrics)));
+                .unwrap_or_else(|| Arc::new(Failover::new(shard, always, &self.suspects, &self.metrics)));
             failover.follow(shard);
             known.insert(name, failover);
         }

@@ -11,6 +11,8 @@
 //! has done something on a server which takes no writes any more is lost: VT15001, then VT09032 until
 //! ROLLBACK.
 
+use std::time::Duration;
+
 use super::Session;
 use super::interrupt::interruptible;
 use super::reply::Stop;
@@ -21,7 +23,19 @@ use crate::planner::Plan;
 use crate::sql::{self, StatementKind};
 
 /// How often a statement runs at most.
-const RUNS: u32 = 4;
+const RUNS: u32 = 6;
+
+/// For how long a statement waits before its server is asked about the failure, after its first, second, …
+/// run. While a server is made read-only there is a moment when it refuses writes and still says that it
+/// takes them, which a busy machine can make a long one; and the pool of a server that has returned
+/// finds that out by itself, a `backend.health_interval` later.
+const PAUSES: [Duration; 5] = [
+    Duration::ZERO,
+    Duration::from_millis(20),
+    Duration::from_millis(100),
+    Duration::from_millis(400),
+    Duration::from_secs(1),
+];
 
 impl Session {
     /// After the `run`th run of the statement that was read last ended in this error: none where it may
@@ -69,8 +83,14 @@ impl Session {
             return Ok(Some(error));
         }
         // The shard is looked at in any case: others learn from this failure.
-        let waited =
-            interruptible(&mut self.client, entry, std::pin::pin!(health.wait(&shard, outcome))).await;
+        let pause = PAUSES.get(run as usize - 1).filter(|_| outcome != Outcome::Unknown);
+        let wait = async {
+            if let Some(pause) = pause {
+                tokio::time::sleep(*pause).await;
+            }
+            health.wait(&shard, outcome).await
+        };
+        let waited = interruptible(&mut self.client, entry, std::pin::pin!(wait)).await;
         Ok(match waited.map_err(Stop::Interrupted)? {
             Waited::Serving if may => None,
             Waited::Serving | Waited::No => Some(error),

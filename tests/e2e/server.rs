@@ -227,6 +227,14 @@ impl Server {
         Ok(())
     }
 
+    /// Stops it as an operator would; its data stays.
+    #[allow(dead_code, reason = "the atomicity tests do not use it")]
+    pub fn stop(&mut self) {
+        if let Some(mut process) = self.process.take() {
+            process.terminate(std::time::Duration::from_secs(60));
+        }
+    }
+
     /// SIGKILL: what was not written is lost.
     #[allow(dead_code, reason = "the atomicity tests use it")]
     pub fn kill(&mut self) {

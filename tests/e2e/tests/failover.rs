@@ -28,6 +28,8 @@ pub const TESTS: &[Test] = &[
     Test::own("failover/a switch to a replica that stays behind changes nothing", not_near),
     Test::own("failover/a switch that takes too long is taken back", taken_back),
     Test::own("failover/ctl PlannedReparentShard over a topology file", by_command),
+    Test::own("failover/a server without replicas restarts", restart),
+    Test::own("failover/a server refuses, and says that it takes writes", denied),
 ];
 
 /// Clients that write at the same time.
@@ -475,6 +477,105 @@ fn by_command(bed: &Bed) -> Verdict {
             .unwrap_or_else(|| panic!("{} does not have all", tablet.alias));
     }
     bench.stop();
+    Ok(())
+}
+
+/// For a moment a server that becomes read-only refuses and does not say so. Here a trigger does, four times.
+fn denied(bed: &Bed) -> Verdict {
+    let (server, mut root) = super::serve::shards(bed);
+    for statement in [
+        "create table ks_low.hits (n int) engine = myisam",
+        "create trigger ks_low.refuses before insert on ks_low.t for each row begin \
+         insert into ks_low.hits values (1); \
+         if (select count(*) from ks_low.hits) <= 4 then \
+         signal sqlstate 'HY000' set mysql_errno = 1290, message_text = 'running with the --read-only option'; \
+         end if; end",
+    ] {
+        root.ok(statement).unwrap_or_else(|error| panic!("{statement}: {error}"));
+    }
+    let files = super::serve::Files::over(&server);
+    let gate = Gate::serve(&files.config_with("", ""), files.mysql, files.http).unwrap();
+    let mut wire = super::serve::open(&gate);
+    // Some of these rows are of the shard with the trigger.
+    for id in 1..=8 {
+        wire.ok(format!("insert into t (id, n) values ({id}, 0)")).unwrap();
+    }
+    assert_eq!(wire.value("select count(*) from t").unwrap().as_deref(), Some("8"));
+    let rows: i64 = root.value("select count(*) from ks_low.t").unwrap().unwrap().parse().unwrap();
+    let hits: i64 = root.value("select count(*) from ks_low.hits").unwrap().unwrap().parse().unwrap();
+    assert!(rows > 0 && hits == rows + 4, "{rows} rows, {hits} runs");
+    drop(wire);
+    let (status, _) = gate.stop();
+    assert_eq!(status.and_then(|status| status.code()), Some(0), "SIGTERM");
+    Ok(())
+}
+
+/// With `buffer.without_replicas`, statements wait while the only server of a shard restarts.
+fn restart(bed: &Bed) -> Verdict {
+    let (mut server, root) = super::serve::shards(bed);
+    drop(root);
+    let files = super::serve::Files::over(&server);
+    let gate = Gate::serve(
+        &files.config_with(
+            "",
+            "[buffer]\nwithout_replicas = true\nwindow = \"60s\"\nmax_failover_duration = \"90s\"\n",
+        ),
+        files.mysql,
+        files.http,
+    )
+    .unwrap();
+    let (stop, count) = (AtomicBool::new(false), AtomicI64::new(0));
+    let seen = Mutex::new((Vec::new(), Vec::new(), Vec::new()));
+    std::thread::scope(|scope| {
+        for client in 0..4_i64 {
+            let (gate, stop, count, seen) = (&gate, &stop, &count, &seen);
+            scope.spawn(move || {
+                let mut wire = super::serve::open(gate);
+                let mut id = client;
+                while !stop.load(Ordering::Relaxed) {
+                    id += 4;
+                    let written = wire.ok(format!("insert into t (id, n) values ({id}, 0)"));
+                    let read = wire.rows("select count(*) from t where id = 1");
+                    let mut seen = seen.lock().unwrap();
+                    match written {
+                        Ok(_) => seen.0.push(id),
+                        Err(error) => seen.1.push((id, error)),
+                    }
+                    seen.2.extend(read.err());
+                    drop(seen);
+                    count.fetch_add(1, Ordering::Relaxed);
+                    std::thread::park_timeout(Duration::from_millis(5));
+                }
+            });
+        }
+        let more = |wanted: i64| {
+            let then = count.load(Ordering::Relaxed);
+            poll(Duration::from_secs(120), || (count.load(Ordering::Relaxed) >= then + wanted).then_some(()))
+        };
+        let before = more(50);
+        server.stop();
+        let restarted = server.restart();
+        let after = more(50);
+        stop.store(true, Ordering::Relaxed);
+        restarted.unwrap();
+        assert!(before.is_some() && after.is_some(), "{before:?} {after:?}\n{}", gate.log_tail());
+    });
+    let (acknowledged, failed, reads) = seen.into_inner().unwrap();
+    assert!(reads.is_empty(), "{} reads failed: {}\n{}", reads.len(), reads[0], gate.log_tail());
+    // A write that was under way when its server went may have been done: one for each client at most.
+    assert!(failed.len() <= 4, "{} writes failed, such as {}", failed.len(), failed[0].1);
+    for (id, error) in &failed {
+        assert_eq!(error.server().map(|error| error.code), Some(1430), "row {id}: {error}");
+    }
+    let mut wire = super::serve::open(&gate);
+    let rows = wire.rows("select id from t").unwrap();
+    let there: Vec<i64> = rows.iter().filter_map(|row| row[0].as_deref()?.parse().ok()).collect();
+    let lost: Vec<_> = acknowledged.iter().filter(|id| !there.contains(id)).collect();
+    assert!(lost.is_empty(), "acknowledged and lost: {lost:?}");
+    say(&format!("         {} rows over a restart, {} of unknown outcome", acknowledged.len(), failed.len()));
+    drop(wire);
+    let (status, _) = gate.stop();
+    assert_eq!(status.and_then(|status| status.code()), Some(0), "SIGTERM");
     Ok(())
 }
 
