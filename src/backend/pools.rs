@@ -11,6 +11,7 @@ use tokio_util::task::TaskTracker;
 use super::BackendConfig;
 use super::connection::Connection;
 use super::error::BackendError;
+use super::kill::KillTarget;
 use super::lease::Lease;
 use super::pool::Pool;
 use super::settings::{Settings, SettingsRegistry};
@@ -88,6 +89,12 @@ impl Pools {
         tokio::time::timeout(limit, pool.dial()).await.unwrap_or_else(|_| {
             Err(BackendError::Unreachable { detail: format!("no connection within {limit:?}") })
         })
+    }
+
+    /// Names a connection that was dialled to this server, for killing its statement.
+    #[must_use]
+    pub fn kill_target(&self, tablet: &Arc<Tablet>, dialled: &Connection) -> KillTarget {
+        KillTarget::new(self.pool(tablet, false), dialled.server().connection_id)
     }
 
     /// The pool of a server.

@@ -991,6 +991,18 @@ impl SqlError {
         )
     }
 
+    /// The session's named locks were on a server that is not the primary any more.
+    #[must_use]
+    pub fn locks_lost(tablet: &str) -> Self {
+        Self::catalogued(
+            Some("VT15001"),
+            1105,
+            *b"HY000",
+            Kind::Unavailable,
+            format!("named locks were lost: they are on {tablet} now, where this session has none"),
+        )
+    }
+
     /// A compressed packet that cannot be decompressed.
     #[must_use]
     pub fn not_decompressed() -> Self {

@@ -12,8 +12,8 @@ use super::context::Planner;
 use super::predicate::{self, Shards, Verdict};
 use super::scope::Analysis;
 use super::{
-    Node, Plan, Routing, SequenceRef, StatementKind, gather, insert, qualifiers, scatter, session_values,
-    system,
+    Node, Plan, Routing, SequenceRef, StatementKind, gather, insert, locks, qualifiers, scatter,
+    session_values, system,
 };
 use crate::error::{Result, SqlError};
 use crate::key::Destination;
@@ -33,6 +33,9 @@ pub(super) fn plan(planner: &Planner<'_>, kind: StatementKind) -> Result<Plan> {
 }
 
 fn uncounted(planner: &Planner<'_>, kind: StatementKind) -> Result<Plan> {
+    if let Some(plan) = locks::plan(planner, kind)? {
+        return Ok(plan);
+    }
     check_functions(planner)?;
     refuse_set_insert_id(planner, "a query")?;
     if let Some(node) = next_values(planner)? {
@@ -182,7 +185,9 @@ pub(super) fn check_functions(planner: &Planner<'_>) -> Result<()> {
             && token.kind == TokenKind::Word
             && LOCKS.iter().any(|name| token.is_word(statement.text, name))
         {
-            return Err(SqlError::unsupported("advisory locks (GET_LOCK and its kin)"));
+            return Err(SqlError::unsupported(
+                "advisory locks (GET_LOCK and its kin) outside a SELECT without tables",
+            ));
         }
     }
     // INTO OUTFILE writes on the server, INTO @x into the server's session.

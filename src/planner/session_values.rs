@@ -141,6 +141,7 @@ pub(super) fn replace_in(planner: &Planner<'_>, tokens: &[Token], edits: &mut Ed
             TokenKind::Param => {
                 if let Some(list) = list {
                     list.replaced = true;
+                    list.any_replaced = true;
                 }
             }
             TokenKind::UserVariable | TokenKind::SystemVariable => {

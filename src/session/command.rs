@@ -70,6 +70,9 @@ impl Session {
                 Box::pin(self.alter_vschema(keyspace, change)).await
             }
             SessionCommand::Locking { begins } => self.lock_tables(*begins).await,
+            SessionCommand::Lock { query, effect } => {
+                return Box::pin(self.lock_functions(query, *effect, request, parameters, world)).await;
+            }
             SessionCommand::Nothing => Ok(()),
             SessionCommand::Prepare { .. }
             | SessionCommand::Execute { .. }

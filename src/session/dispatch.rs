@@ -156,6 +156,7 @@ impl Session {
         self.state.reset();
         self.prepared.clear();
         self.sql_statements.clear();
+        self.locks = None;
         let settings = if self.scope.options.mariadb {
             self.login_settings.clone()
         } else {

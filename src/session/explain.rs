@@ -11,7 +11,7 @@ use super::query::Request;
 use super::{Session, World};
 use crate::error::{Result, SqlError};
 use crate::executor::{RowFormat, SchemaName, Site, SiteContext};
-use crate::planner::{Aggregate, Gather, Insert, Node, Plan, Route, Show};
+use crate::planner::{Aggregate, Gather, Insert, Node, Plan, Route, Routing, SessionCommand, Show};
 use crate::protocol::column::{Column, ColumnFlags, ColumnType, Columns};
 use crate::sql::{Bindings, ShardText};
 use crate::topology::Tablet;
@@ -48,6 +48,11 @@ pub(super) async fn metadata(
         Node::InsertSelect(own) => {
             let source = Box::pin(metadata(session, &own.source, text, world)).await?;
             Ok(Metadata { columns: Columns::default(), ..source })
+        }
+        Node::Session(SessionCommand::Lock { query, .. }) => {
+            let (keyspace, order) = (None, Vec::new());
+            let route = Route { keyspace, routing: Routing::AnyShard, query: query.clone(), order };
+            route_metadata(session, Some(&route), plan, text, world).await
         }
         Node::Session(_) => Ok(Metadata { parameters: unknown(), columns: Columns::default() }),
         Node::Gather(gather) => gather_metadata(session, gather, plan, text, world).await,

@@ -24,6 +24,7 @@ mod fields;
 mod interrupt;
 mod like;
 pub mod live_log;
+mod locks;
 mod notes;
 pub mod plan_cache;
 mod prepared;
@@ -161,6 +162,8 @@ struct Session {
     prepared: PreparedStatements,
     /// What PREPARE as a statement made, by its name in lower case.
     sql_statements: BTreeMap<Box<str>, PreparedStatement>,
+    /// The connection that holds named locks, while there may be some.
+    locks: Option<Box<locks::Locks>>,
     no_auto_value_on_zero: bool,
     /// `SET SESSION TRANSACTION READ ONLY`.
     reads_only: bool,
@@ -264,6 +267,7 @@ impl Session {
             normalizer: Normalizer::new(),
             prepared: PreparedStatements::default(),
             sql_statements: BTreeMap::new(),
+            locks: None,
             no_auto_value_on_zero: false,
             reads_only: false,
             multi_statements: capabilities.contains(Capabilities::MULTI_STATEMENTS),

@@ -243,7 +243,7 @@ impl Session {
         Ok(text)
     }
 
-    fn render(
+    pub(super) fn render(
         &self,
         template: &Template,
         request: &Request,

@@ -13,6 +13,7 @@ mod hostile;
 mod http;
 mod java;
 mod limits;
+mod locks;
 mod monitor;
 mod packets;
 mod prepared;
@@ -64,6 +65,7 @@ pub fn all() -> Vec<Test> {
         hostile::TESTS,
         http::TESTS,
         limits::TESTS,
+        locks::TESTS,
         proxy::TESTS,
         containers::TESTS,
     ]
