@@ -56,7 +56,12 @@ fn contention(bed: &Bed) -> Verdict {
         one(&mut second, "select get_lock('e2e contended', 60)");
         (second, began.elapsed())
     });
-    std::thread::sleep(Duration::from_millis(300));
+    let runs = poll(Duration::from_secs(30), || {
+        let running = first.rows("show full processlist").unwrap();
+        let waits = |text: &String| text == "select get_lock('e2e contended', 60)";
+        running.iter().flatten().flatten().any(waits).then_some(())
+    });
+    assert!(runs.is_some(), "the waiter's statement is not in the list");
     one(&mut first, "select release_lock('e2e contended')");
     let (mut second, waited) = waiter.join().expect("the waiter");
     assert!(waited < Duration::from_secs(50), "{waited:?}");
