@@ -122,7 +122,7 @@ impl<'a> ExecContext<'a> {
     }
 
     /// The shards of the rows.
-    fn insert_targets(&self, insert: &Insert) -> Result<Targets> {
+    pub(super) fn insert_targets(&self, insert: &Insert) -> Result<Targets> {
         let all: Vec<u32> = (0..u32::try_from(insert.rows.len()).unwrap_or(u32::MAX)).collect();
         let Some(sharding) = &insert.sharding else {
             return Ok(match self.route(Some(&insert.keyspace), &Routing::Unsharded)? {

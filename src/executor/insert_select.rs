@@ -13,7 +13,7 @@ use super::stored_literal::Writing;
 use super::stream::RowStream;
 use super::{ExecContext, Output, Protocol, RowFormat, Rows};
 use crate::error::{Result, SqlError};
-use crate::planner::{Insert, InsertSelect, Node, Plan, StatementKind};
+use crate::planner::{Insert, InsertSelect, Node, StatementKind};
 use crate::protocol::column::Columns;
 use crate::sql::{Operand, Piece, Template};
 use crate::value::Value;
@@ -47,7 +47,7 @@ impl<'a> ExecContext<'a> {
     }
 
     async fn copy_rows(mut self, plan: &InsertSelect, kind: StatementKind) -> Result<OkSummary> {
-        let read = self.reborrow().read(&plan.source).await?;
+        let read = self.reborrow().read(&plan.source.node, plan.source.kind).await?;
         let insert = self.filled(plan, &read)?;
         let mut summary = OkSummary::default();
         if !insert.rows.is_empty() {
@@ -72,13 +72,13 @@ impl<'a> ExecContext<'a> {
     }
 
     /// All rows of a query, as text.
-    pub(super) async fn read(mut self, plan: &Plan) -> Result<Read> {
+    pub(super) async fn read(mut self, node: &Node, kind: StatementKind) -> Result<Read> {
         self.protocol = Protocol::Text;
         let (memory, deadline) = (self.memory, self.deadline);
-        let output = match &plan.node {
+        let output = match node {
             Node::Gather(gather) => self.gather(gather).await?,
             Node::NextValues { sequence, count } => self.next_values(sequence, count).await?,
-            node => self.select(node, plan.kind).await?,
+            node => self.select(node, kind).await?,
         };
         let (columns, mut stream, names, _permit) = match output {
             Output::Rows(Rows { columns, rows, schema, .. }) => (columns, rows, schema, None),
@@ -97,7 +97,8 @@ impl<'a> ExecContext<'a> {
             match stream.next_batch().await {
                 Ok(Some(batch)) => {
                     for row in batch {
-                        if let Err(error) = memory.take_row("INSERT … SELECT", row.len()) {
+                        if let Err(error) = memory.take_row("a change of rows that are read first", row.len())
+                        {
                             stream.end().await;
                             return Err(error);
                         }

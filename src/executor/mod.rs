@@ -20,6 +20,7 @@ mod distinct;
 mod gather;
 mod insert;
 mod insert_select;
+mod keyed;
 mod limit;
 mod load;
 mod memory;
@@ -92,6 +93,7 @@ pub async fn execute<'a>(plan: &Plan, context: ExecContext<'a>) -> Result<Output
         Node::Modify(route) => context.modify(route, plan.kind).await,
         // Boxed: the future of every statement would be as large as the largest.
         Node::Insert(insert) => Box::pin(context.insert(insert, plan.kind)).await,
+        Node::Keyed(change) => Box::pin(context.keyed(change, plan.kind)).await,
         Node::InsertSelect(insert) => Box::pin(context.insert_select(insert, plan.kind)).await,
         Node::NextValues { sequence, count } => Box::pin(context.next_values(sequence, count)).await,
         Node::Gather(gather) => Box::pin(context.gather(gather)).await,

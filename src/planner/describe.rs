@@ -79,6 +79,11 @@ impl Page<'_> {
                 self.node(input, depth + 1);
             }
             Node::Insert(insert) => self.insert(insert, depth),
+            Node::Keyed(own) => {
+                self.line(depth, &format!("Keyed {} key={}", own.change.keyspace, own.key));
+                self.text_line(depth, &own.change.query);
+                self.node(&own.read, depth + 1);
+            }
             Node::InsertSelect(own) => self.insert_select(own, depth),
             Node::NextValues { sequence, count } => {
                 let text = format!(

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Plan, SequenceRef};
+use super::{Node, Plan, SequenceRef};
 use crate::sql::{Operand, Template};
 use crate::vindex::Vindex;
 use crate::vschema::{ColumnType, Domain};
@@ -35,6 +35,21 @@ pub enum FoundRow {
     Told,
     /// What the client's own `LAST_INSERT_ID(expr)` says.
     ByClient,
+}
+
+/// UPDATE or DELETE of rows that are found first, by a locking read of their keys.
+#[derive(Debug, Clone, PartialEq)]
+pub struct KeyedChange {
+    /// The read: key columns, vindex columns, and what only its order needs.
+    pub read: Box<Node>,
+    /// The types of the key columns and the vindex columns.
+    pub kinds: Vec<ColumnType>,
+    /// How many columns the key has.
+    pub key: usize,
+    /// Which columns of the read are those of the vindex.
+    pub primary: Vec<Option<usize>>,
+    /// The statement with [`crate::sql::Piece::Rows`] where the keys go, each as a row.
+    pub change: Insert,
 }
 
 /// INSERT … SELECT by the gate: it reads the rows of the query, then inserts them as listed ones.

@@ -23,6 +23,7 @@ mod insert;
 mod insert_parts;
 mod insert_plan;
 mod insert_select;
+mod keyed;
 mod keys;
 mod locks;
 mod modify;

@@ -13,7 +13,7 @@ use super::query::{
     targeted,
 };
 use super::scope::Analysis;
-use super::{Node, Plan, Routing, StatementKind, object_parts, qualifiers, session_values};
+use super::{Node, Plan, Routing, StatementKind, keyed, object_parts, qualifiers, session_values};
 use crate::error::{Result, SqlError};
 use crate::sql::{Edits, Piece, TokenKind, parse};
 use crate::vschema::Table;
@@ -45,7 +45,7 @@ pub(super) fn plan(planner: &Planner<'_>, kind: StatementKind) -> Result<Plan> {
     builder.change(&change.tables, change.selection, &change.others)?;
     let analysis = builder.analysis;
     let tables = table_names(&analysis);
-    let node = node(planner, &change, &analysis, edits)?;
+    let node = node(planner, &change, &analysis, edits, kind)?;
     Ok(planner.plan(kind, node, tables))
 }
 
@@ -76,6 +76,7 @@ fn check_insert_id(planner: &Planner<'_>, kind: StatementKind) -> Result<()> {
 }
 
 /// The parts of an UPDATE or DELETE that matter here.
+#[derive(Clone)]
 struct Change<'q> {
     tables: std::borrow::Cow<'q, [ast::TableWithJoins]>,
     selection: Option<&'q ast::Expr>,
@@ -157,7 +158,13 @@ impl<'q> Change<'q> {
     }
 }
 
-fn node(planner: &Planner<'_>, change: &Change<'_>, analysis: &Analysis, mut edits: Edits) -> Result<Node> {
+fn node(
+    planner: &Planner<'_>,
+    change: &Change<'_>,
+    analysis: &Analysis,
+    mut edits: Edits,
+    kind: StatementKind,
+) -> Result<Node> {
     if analysis.system {
         return Err(SqlError::unsupported("changes of MySQL's own schemas"));
     }
@@ -176,13 +183,22 @@ fn node(planner: &Planner<'_>, change: &Change<'_>, analysis: &Analysis, mut edi
         Verdict::AnyShard(keyspace) => return reference(planner, analysis, &keyspace),
         Verdict::Pinned(keyspace, id) => (keyspace, predicate::pinned(id)),
         Verdict::Sharded(shards) => {
-            check_sharded(change, analysis, &shards)?;
+            if let Some(range) = &shards.split {
+                edits.replace(range.clone(), vec![Piece::InList]);
+            }
+            if let Err(refused) = check_sharded(change, analysis, &shards) {
+                let limited = change.limited && !shards.is_single();
+                // Everything else that is refused stays so.
+                check_sharded(&Change { limited: false, ..change.clone() }, analysis, &shards)?;
+                return if limited && set_insert_ids(planner).next().is_none() {
+                    keyed::plan(planner, analysis, shards, &edits, kind, refused)
+                } else {
+                    Err(refused)
+                };
+            }
             if !shards.is_single() {
                 // One server keeps the last value, and rows have no order over shards.
                 refuse_set_insert_id(planner, "an UPDATE of several shards")?;
-            }
-            if let Some(range) = &shards.split {
-                edits.replace(range.clone(), vec![Piece::InList]);
             }
             (shards.keyspace, shards.routing)
         }

@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use super::{Gather, Insert, InsertSelect, Routing, SessionCommand, Vexplain};
+use super::{Gather, Insert, InsertSelect, KeyedChange, Routing, SessionCommand, Vexplain};
 pub use crate::sql::StatementKind;
 use crate::sql::{Operand, Template};
 
@@ -82,6 +82,8 @@ pub enum Node {
     },
     /// INSERT or REPLACE.
     Insert(Insert),
+    /// UPDATE or DELETE of rows that are found first.
+    Keyed(KeyedChange),
     /// INSERT or REPLACE … SELECT by the gate.
     InsertSelect(InsertSelect),
     /// UPDATE or DELETE (or DDL with [`Routing::Scatter`]) on the routed shards; affected rows add up.
@@ -135,6 +137,7 @@ impl Node {
                 .iter()
                 .any(|table| table.route().is_some_and(|route| route.routing == Routing::Scatter)),
             Self::InsertSelect(own) => own.source.node.scatters(),
+            Self::Keyed(own) => own.read.scatters(),
             Self::Insert(_) | Self::NextValues { .. } | Self::Show(_) | Self::Session(_) => false,
         }
     }

@@ -55,6 +55,7 @@ fn collect(node: &Node, all: &mut Vec<(StepId, Vec<StepId>)>) -> Option<StepId> 
         Node::Aggregate(aggregate) => Some(over(StepId::of_operator(node), &aggregate.input, all)),
         Node::Route(route) | Node::Modify(route) => alone(StepId::of_route(route), all),
         Node::Insert(insert) => alone(StepId::of_query(&insert.query), all),
+        Node::Keyed(own) => Some(over(StepId::of_query(&own.change.query), &own.read, all)),
         Node::InsertSelect(own) => Some(over(StepId::of_query(&own.insert.query), &own.source.node, all)),
         Node::Gather(gather) => {
             let inputs: Vec<StepId> =

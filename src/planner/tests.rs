@@ -245,6 +245,7 @@ fn destination_class(plan: &Plan) -> String {
     };
     match &plan.node {
         Node::Insert(insert) if insert.sharding.is_some() => "sharded_insert".to_owned(),
+        Node::Keyed(own) => route(&own.read).map_or("no_shard", of).to_owned(),
         Node::InsertSelect(own) if own.insert.sharding.is_some() => "sharded_insert".to_owned(),
         Node::Insert(_) | Node::InsertSelect(_) | Node::NextValues { .. } => "unsharded".to_owned(),
         Node::Modify(_) if plan.kind == StatementKind::Ddl => "send:DDL".to_owned(),

@@ -165,6 +165,12 @@ impl Writer<'_> {
             // Vitess cuts columns inside the operators.
             Node::Truncate { input, .. } => self.node(input),
             Node::Insert(insert) => self.insert(insert),
+            Node::Keyed(own) => {
+                let mut json = operator("DMLWithInput");
+                json.insert("Keyspace".into(), self.keyspace(&own.change.keyspace));
+                json.insert("Query".into(), render(&own.change.query, self.statement).into());
+                self.with_input(json, &own.read)
+            }
             Node::InsertSelect(own) => {
                 let mut json = operator("Insert");
                 json.insert("Variant".into(), "Select".into());

@@ -44,6 +44,14 @@ pub(super) async fn metadata(
             let columns = Columns::build([Column::integer(b"nextval")]);
             Ok(Metadata { parameters: unknown(), columns })
         }
+        // The read names the same columns; what it shows is not the client's.
+        Node::Keyed(own) => {
+            let (route, _) = leaf(&own.read);
+            let read = route_metadata(session, route, plan, text, world).await?;
+            let complete = read.parameters.len() == usize::from(plan.params);
+            let parameters = if complete { read.parameters } else { unknown() };
+            Ok(Metadata { parameters, columns: Columns::default() })
+        }
         // Faults of the query are found, but its columns are not those of an INSERT.
         Node::InsertSelect(own) => {
             let source = Box::pin(metadata(session, &own.source, text, world)).await?;
@@ -82,6 +90,7 @@ fn leaf(node: &Node) -> (Option<&Route>, Option<usize>) {
         | Node::Aggregate(Aggregate { input, .. }) => leaf(input),
         Node::Insert(_)
         | Node::InsertSelect(_)
+        | Node::Keyed(_)
         | Node::NextValues { .. }
         | Node::Show(_)
         | Node::Session(_)

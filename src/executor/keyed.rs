@@ -1,0 +1,92 @@
+//! How are rows changed that must be found first?
+//!
+//! In one transaction, the session's or one around the statement: a locking read tells the keys of the rows,
+//! then each shard changes its own by key ([`super::modify`]).
+
+use super::output::OkSummary;
+use super::route::Targets;
+use super::send::Statement;
+use super::site::fields;
+use super::stored_literal::Writing;
+use super::{ExecContext, Output};
+use crate::error::{Result, SqlError};
+use crate::planner::{Insert, KeyedChange, StatementKind};
+use crate::protocol::column::Columns;
+use crate::sql::{Operand, Piece, Template};
+use crate::value::Value;
+
+// === impl ExecContext ===
+
+impl<'a> ExecContext<'a> {
+    /// UPDATE or DELETE of rows that are found first.
+    pub(super) async fn keyed(mut self, plan: &KeyedChange, kind: StatementKind) -> Result<Output<'a>> {
+        self.check_character_set()?;
+        self.transactions.begin_if_wanted();
+        let implicit = !self.transactions.is_open();
+        if implicit {
+            self.transactions.begin_implicit();
+        }
+        let done = self.reborrow().change_found(plan, kind).await;
+        self.conclude(done, implicit).await.map(Output::Done)
+    }
+
+    async fn change_found(mut self, plan: &KeyedChange, kind: StatementKind) -> Result<OkSummary> {
+        let read = self.reborrow().read(&plan.read, StatementKind::LockingSelect).await?;
+        let change = self.found(plan, &read.columns, &read.rows)?;
+        let mut summary = OkSummary::default();
+        if change.rows.is_empty() {
+            if kind == StatementKind::Update {
+                summary.info = "Rows matched: 0  Changed: 0  Warnings: 0".into();
+            }
+            return Ok(summary);
+        }
+        let targets = match self.insert_targets(&change)? {
+            Targets::One(target) | Targets::Nowhere(target) => vec![target],
+            Targets::Many(targets) => targets,
+        };
+        let mut statement = Statement::new(&change.query, kind);
+        statement.rows = &change.rows;
+        let mut summary = self.change(&targets, statement).await?;
+        if kind == StatementKind::Delete {
+            // Only an INSERT of rows says how many records it had.
+            summary.info = bytes::Bytes::new();
+        }
+        Ok(summary)
+    }
+
+    /// The change with the keys that were found.
+    fn found(&self, plan: &KeyedChange, columns: &Columns, rows: &[bytes::Bytes]) -> Result<Insert> {
+        let writings = self.writings(columns, plan.kinds.iter().copied())?;
+        let mut change = plan.change.clone();
+        for row in rows {
+            let values = fields(row).ok_or_else(|| SqlError::bug("a row that does not read"))?;
+            change.rows.push(key_template(&writings, &values, plan.key));
+            let operand = |place: &Option<usize>| {
+                let place = place.unwrap_or_default();
+                let value = writings.get(place).zip(values.get(place));
+                Operand::Constant(value.map_or(Value::Null, |(writing, value)| writing.value(*value)))
+            };
+            if let Some(sharding) = &mut change.sharding {
+                sharding.values.push(plan.primary.iter().map(operand).collect());
+            }
+        }
+        Ok(change)
+    }
+}
+
+/// `1`, or `(1, 'a')`.
+fn key_template(writings: &[Writing], values: &[Option<&[u8]>], key: usize) -> Template {
+    let mut text = Vec::new();
+    for (place, (writing, value)) in writings.iter().zip(values).take(key).enumerate() {
+        text.extend_from_slice(match (place, key) {
+            (0, 1) => b"".as_slice(),
+            (0, _) => b"(",
+            _ => b", ",
+        });
+        writing.write(*value, &mut text);
+    }
+    if key > 1 {
+        text.push(b')');
+    }
+    Template { pieces: [Piece::Text(text.into())].into() }
+}
