@@ -80,15 +80,15 @@ impl<'a> ExecContext<'a> {
             Node::NextValues { sequence, count } => self.next_values(sequence, count).await?,
             node => self.select(node, kind).await?,
         };
-        let (columns, mut stream, names, _permit) = match output {
-            Output::Rows(Rows { columns, rows, schema, .. }) => (columns, rows, schema, None),
+        let (columns, mut stream, names, notes, _permit) = match output {
+            Output::Rows(Rows { columns, rows, schema, notes, .. }) => (columns, rows, schema, notes, None),
             Output::Forward(forward) => {
                 let names = forward.schema();
                 let (held, permit) = forward.into_held();
                 let opened = scatter::open(vec![held], RowFormat::Text, deadline).await;
-                let Opened { columns, shards, .. } =
+                let Opened { columns, shards, notes, .. } =
                     opened.map_err(|error| renamed(names.as_ref(), error))?;
-                (columns, RowStream::Source(Box::new(Scatter::new(shards))), names, permit)
+                (columns, RowStream::Source(Box::new(Scatter::new(shards))), names, notes, permit)
             }
             Output::Done(_) => return Err(SqlError::bug("a query without rows")),
         };
@@ -104,6 +104,12 @@ impl<'a> ExecContext<'a> {
                         }
                         rows.push(row);
                     }
+                }
+                Ok(None) if notes.take().count > 0 => {
+                    // What is a warning to a query may be an error to a change (strict mode).
+                    return Err(SqlError::unsupported(
+                        "a change whose rows are read first, with warnings from the read",
+                    ));
                 }
                 Ok(None) => return Ok(Read { columns, rows }),
                 Err(error) => return Err(renamed(names.as_ref(), error)),

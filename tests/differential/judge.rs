@@ -11,7 +11,7 @@
 //!   server gives one or the other by its statistics;
 //! - what tells how a server found the rows: index hints of the status, key flags of a column, and, where a
 //!   statement may pass through a temporary table, what such a table forgets: whether an expression has a
-//!   name of its own, is a LONG or a LONGLONG, has decimals where it is text, has the BINARY and
+//!   name of its own, is an integer of this or that width, has decimals where it is text, has the BINARY and
 //!   NO_DEFAULT_VALUE flags. One server gives one or the other, by the number of its rows.
 
 use std::fmt::Write as _;
@@ -204,6 +204,8 @@ fn differ_in_columns(left: &[Vec<u8>], right: &[Vec<u8>], check: &Check) -> Opti
 /// A definition without PRI_KEY, UNIQUE_KEY, MULTIPLE_KEY and PART_KEY, and without what a temporary table
 /// forgets.
 fn without_plan(column: &Column, sorted: bool) -> Column {
+    const TINY: u8 = 0x01;
+    const SHORT: u8 = 0x02;
     const LONG: u8 = 0x03;
     const LONGLONG: u8 = 0x08;
     const INT24: u8 = 0x09;
@@ -224,7 +226,7 @@ fn without_plan(column: &Column, sorted: bool) -> Column {
     }
     column.flags &= !(BINARY | NO_DEFAULT_VALUE);
     column.org_name.clear();
-    if matches!(column.kind, LONG | INT24 | YEAR) {
+    if matches!(column.kind, TINY | SHORT | LONG | INT24 | YEAR) {
         column.kind = LONGLONG;
     }
     if matches!(column.kind, 0x0f | 0xf5 | 0xf9..=0xfe) {

@@ -115,6 +115,7 @@ fn load(arena: &Arena<'_>, schema: &Schema) -> Result<(), String> {
                 arena.everywhere(&schema.keyspace, rows)?;
             }
         }
+        arena.everywhere(&schema.keyspace, &format!("ANALYZE TABLE {}", table.name))?;
     }
     Ok(())
 }
