@@ -152,14 +152,18 @@ pub fn descendants(pid: i32) -> Vec<i32> {
     found
 }
 
-/// The arguments of a process.
+/// The arguments of a process. MySQL cuts `--performance-schema-instrument=%=OFF` at its second sign in place.
 pub fn arguments(pid: i32) -> Vec<String> {
-    fs::read(format!("/proc/{pid}/cmdline"))
-        .unwrap_or_default()
-        .split(|&byte| byte == 0)
-        .map(|argument| String::from_utf8_lossy(argument).into_owned())
-        .filter(|argument| !argument.is_empty())
-        .collect()
+    let mut arguments: Vec<String> = Vec::new();
+    for part in fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default().split(|&byte| byte == 0) {
+        let part = String::from_utf8_lossy(part).into_owned();
+        match arguments.last_mut() {
+            Some(cut) if cut.ends_with("-instrument=%") => *cut = format!("{cut}={part}"),
+            _ if part.is_empty() => {}
+            _ => arguments.push(part),
+        }
+    }
+    arguments
 }
 
 /// Resident memory of a process in KiB.
