@@ -104,6 +104,8 @@ impl Server {
         // The pools' connections carry clients' statements, all others the gate's own.
         let carries_clients = Attributes::new(&login.attributes)
             .any(|(name, value)| name == b"program_name" && value == b"shardgate");
+        // Unless it is one for distributed transactions, which begins with settings of its own.
+        let mut is_noted = carries_clients;
         let (mut status, mut variables) = (Status::AUTOCOMMIT, Variables::default());
         client.write_ok(&OkPacket { status, ..OkPacket::default() });
         loop {
@@ -114,10 +116,11 @@ impl Server {
                     return Ok(());
                 }
                 Ok(Command::Query(sql)) => {
+                    is_noted &= !sql.starts_with(b"SET SESSION ");
                     // A connection is made ready whenever it changes hands: that is no part of a statement.
                     // Ids of a sequence are.
                     let is_setting = sql.starts_with(b"SET @@SESSION.") || sql.starts_with(b"SET NAMES ");
-                    if carries_clients && !is_setting || sql.starts_with(b"UPDATE ") {
+                    if is_noted && !is_setting || sql.starts_with(b"UPDATE ") {
                         self.journal.note(self, sql);
                     }
                     status = after(sql, status);

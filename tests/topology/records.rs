@@ -1,10 +1,12 @@
 //! How does a test write a topology without any tool?
 
+use std::time::{Duration, Instant};
+
 use prost::Message;
 use shardgate::config::Topology as Settings;
 use shardgate::key::KeyRange;
 use shardgate::topology::path;
-use shardgate::topology::store::Store;
+use shardgate::topology::store::{Store, StoreError};
 use shardgate::topology::wire::{topodata, vschema};
 use shardgate::vschema::{KeyspaceSource, Source};
 
@@ -86,5 +88,9 @@ impl Roots {
 }
 
 pub(crate) async fn put(store: &Store, path: &str, record: &impl Message) {
-    store.put(path, record.encode_to_vec()).await.unwrap();
+    let end = Instant::now() + Duration::from_secs(30);
+    // A cluster that has lost its leader takes no writes until it has the next.
+    while let Err(error) = store.put(path, record.encode_to_vec()).await {
+        assert!(matches!(error, StoreError::Away { .. }) && Instant::now() < end, "{error}");
+    }
 }
