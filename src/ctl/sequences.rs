@@ -16,6 +16,7 @@ use super::{Answer, Failure};
 use crate::config::Config;
 use crate::control::Dialer;
 use crate::metrics::Metrics;
+use crate::sql::literal::identifier;
 use crate::topology::watch::{Current, Topology};
 use crate::topology::{Address, Shard, Tablet};
 use crate::vschema::{AutoIncrement, Table, TableName};
@@ -147,10 +148,6 @@ fn primary(shard: &Shard) -> Result<&Tablet, Failure> {
     primary.ok_or_else(|| Failure::Run(format!("{} has no primary", shard.full_name())))
 }
 
-fn quoted(name: &str) -> String {
-    format!("`{}`", name.replace('`', "``"))
-}
-
 // === impl Found ===
 
 impl Found {
@@ -171,16 +168,16 @@ impl Links {
                 let tablet = primary(shard)?;
                 let query = format!(
                     "SELECT CAST(MAX({}) AS SIGNED) FROM {}.{}",
-                    quoted(&auto_increment.column),
-                    quoted(&tablet.schema),
-                    quoted(&table.table)
+                    identifier(&auto_increment.column),
+                    identifier(&tablet.schema),
+                    identifier(&table.table)
                 );
                 // MAX over an empty table is NULL.
                 largest = largest.max(self.number(tablet, &query).await?.flatten());
             }
         }
         let tablet = sequence_server(current, &used.sequence)?;
-        let table = format!("{}.{}", quoted(&tablet.schema), quoted(&used.sequence.table));
+        let table = format!("{}.{}", identifier(&tablet.schema), identifier(&used.sequence.table));
         let next = self.number(tablet, &format!("SELECT next_id FROM {table} WHERE id = 0")).await?;
         let missing = || {
             let TableName { keyspace, table } = &used.sequence;
@@ -192,7 +189,7 @@ impl Links {
     /// Moves a sequence ahead, unless it is there already.
     async fn move_to(&mut self, current: &Current, sequence: &TableName, next: i64) -> Result<(), Failure> {
         let tablet = sequence_server(current, sequence)?;
-        let table = format!("{}.{}", quoted(&tablet.schema), quoted(&sequence.table));
+        let table = format!("{}.{}", identifier(&tablet.schema), identifier(&sequence.table));
         let statement = format!("UPDATE {table} SET next_id = {next} WHERE id = 0 AND next_id < {next}");
         self.number(tablet, &statement).await.map(drop)
     }

@@ -37,11 +37,7 @@ impl<'a> ExecContext<'a> {
         kind: StatementKind,
     ) -> Result<Output<'a>> {
         self.check_character_set()?;
-        self.transactions.begin_if_wanted();
-        let implicit = !self.transactions.is_open();
-        if implicit {
-            self.transactions.begin_implicit();
-        }
+        let implicit = self.begin();
         let done = self.reborrow().copy_rows(plan, kind).await;
         self.conclude(done, implicit).await.map(Output::Done)
     }

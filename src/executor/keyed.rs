@@ -21,11 +21,7 @@ impl<'a> ExecContext<'a> {
     /// UPDATE or DELETE of rows that are found first.
     pub(super) async fn keyed(mut self, plan: &KeyedChange, kind: StatementKind) -> Result<Output<'a>> {
         self.check_character_set()?;
-        self.transactions.begin_if_wanted();
-        let implicit = !self.transactions.is_open();
-        if implicit {
-            self.transactions.begin_implicit();
-        }
+        let implicit = self.begin();
         let done = self.reborrow().change_found(plan, kind).await;
         self.conclude(done, implicit).await.map(Output::Done)
     }

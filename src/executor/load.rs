@@ -7,6 +7,7 @@
 use super::table_copy::{Reading, TableCopy};
 use crate::error::{Result, SqlError};
 use crate::protocol::wire::Input;
+use crate::sql::literal::write_hex;
 
 /// What the connection is told before rows are loaded: values that a strict server would refuse now
 /// were stored once, and a TIMESTAMP is its seconds in UTC.
@@ -103,9 +104,8 @@ fn write(reading: Reading, value: &[u8], out: &mut Vec<u8>) {
 
 /// A string of these bytes: in quotes where they are printable ASCII, else in hexadecimal.
 fn bytes(introducer: &[u8], value: &[u8], out: &mut Vec<u8>) {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    out.extend_from_slice(introducer);
     if value.iter().all(|byte| matches!(byte, b' '..=b'~')) {
+        out.extend_from_slice(introducer);
         out.push(b'\'');
         for &byte in value {
             if matches!(byte, b'\'' | b'\\') {
@@ -116,11 +116,7 @@ fn bytes(introducer: &[u8], value: &[u8], out: &mut Vec<u8>) {
         out.push(b'\'');
         return;
     }
-    out.extend_from_slice(b" x'");
-    for byte in value {
-        out.extend([DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]);
-    }
-    out.push(b'\'');
+    write_hex(introducer, value, out);
 }
 
 #[cfg(test)]

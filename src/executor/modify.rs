@@ -55,14 +55,21 @@ impl<'a> ExecContext<'a> {
         targets: &[Target],
         mut statement: Statement<'_>,
     ) -> Result<OkSummary> {
+        let implicit = self.begin();
+        statement.guarded = !implicit;
+        let done = self.reborrow().run_all(targets, statement).await;
+        self.conclude(done, implicit).await
+    }
+
+    /// Begins what a change of several shards needs, unless it is open: the session's transaction where that
+    /// has autocommit off, else one around this statement alone, of which it tells true.
+    pub(super) fn begin(&mut self) -> bool {
         self.transactions.begin_if_wanted();
         let implicit = !self.transactions.is_open();
         if implicit {
             self.transactions.begin_implicit();
         }
-        statement.guarded = !implicit;
-        let done = self.reborrow().run_all(targets, statement).await;
-        self.conclude(done, implicit).await
+        implicit
     }
 
     /// Ends a change: commits the transaction that the gate opened around it, or takes back what failed.

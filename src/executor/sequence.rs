@@ -29,6 +29,7 @@ use crate::config::Backend;
 use crate::error::{Result, SqlError};
 use crate::metrics::Metrics;
 use crate::planner::SequenceRef;
+use crate::sql::literal::identifier;
 use crate::topology::{Snapshot, Tablet};
 
 /// Demand over this time should fit into one block.
@@ -193,8 +194,7 @@ fn unusable(sequence: &SequenceRef, why: &str) -> SqlError {
 }
 
 fn quoted(server: &Tablet, table: &str) -> String {
-    let quote = |name: &str| format!("`{}`", name.replace('`', "``"));
-    format!("{}.{}", quote(&server.schema), quote(table))
+    format!("{}.{}", identifier(&server.schema), identifier(table))
 }
 
 // === impl Sequence ===

@@ -6,6 +6,7 @@
 
 use crate::error::{Result, SqlError};
 use crate::protocol::column::{Column, ColumnFlags, ColumnType};
+use crate::sql::literal::write_hex;
 use crate::value::Value;
 use crate::vschema::ColumnType as Kind;
 
@@ -204,19 +205,14 @@ fn bits(value: &[u8]) -> u64 {
 
 /// A string that reads the same under every `sql_mode` and character set of the connection.
 fn string(introducer: &[u8], value: &[u8], out: &mut Vec<u8>) {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    out.extend_from_slice(introducer);
     if value.iter().all(|byte| matches!(byte, b' '..=b'~') && !matches!(byte, b'\\' | b'\'')) {
+        out.extend_from_slice(introducer);
         out.push(b'\'');
         out.extend_from_slice(value);
         out.push(b'\'');
         return;
     }
-    out.extend_from_slice(b" x'");
-    for byte in value {
-        out.extend([DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]);
-    }
-    out.push(b'\'');
+    write_hex(introducer, value, out);
 }
 
 #[cfg(test)]

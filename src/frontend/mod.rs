@@ -41,7 +41,8 @@
 //! it ends when the client has left, and keeps what the client pipelines. Rows go out by
 //! [`ClientConnection::forward_rows`], which waits for the client's socket where that is full.
 //!
-//! What is deliberately absent: compression, LOAD DATA LOCAL, external authentication. A listener that is full answers with [`refuse_before_greeting`].
+//! What is deliberately absent: LOAD DATA LOCAL, external authentication. A listener that is full answers with
+//! [`refuse_before_greeting`].
 
 mod compressed;
 mod connection;

@@ -195,44 +195,27 @@ fn begin(out: &mut String, name: &str, suffix: &str, labels: &str) {
 
 // === impl Number for … ===
 
-impl Number for IntCounter {
-    const KIND: Kind = Kind::Counter;
+/// A number that is one sample.
+macro_rules! single {
+    ($number:ty, $kind:expr) => {
+        impl Number for $number {
+            const KIND: Kind = $kind;
 
-    fn write(&self, name: &str, labels: &str, out: &mut String) {
-        begin(out, name, "", labels);
-        let _ = writeln!(out, "{}", self.get());
-    }
+            fn write(&self, name: &str, labels: &str, out: &mut String) {
+                begin(out, name, "", labels);
+                let _ = writeln!(out, "{}", self.get());
+            }
 
-    fn json(&self) -> serde_json::Value {
-        self.get().into()
-    }
+            fn json(&self) -> serde_json::Value {
+                self.get().into()
+            }
+        }
+    };
 }
 
-impl Number for Counter {
-    const KIND: Kind = Kind::Counter;
-
-    fn write(&self, name: &str, labels: &str, out: &mut String) {
-        begin(out, name, "", labels);
-        let _ = writeln!(out, "{}", self.get());
-    }
-
-    fn json(&self) -> serde_json::Value {
-        self.get().into()
-    }
-}
-
-impl Number for IntGauge {
-    const KIND: Kind = Kind::Gauge;
-
-    fn write(&self, name: &str, labels: &str, out: &mut String) {
-        begin(out, name, "", labels);
-        let _ = writeln!(out, "{}", self.get());
-    }
-
-    fn json(&self) -> serde_json::Value {
-        self.get().into()
-    }
-}
+single!(IntCounter, Kind::Counter);
+single!(Counter, Kind::Counter);
+single!(IntGauge, Kind::Gauge);
 
 impl Number for Histogram {
     const KIND: Kind = Kind::Histogram;

@@ -6,6 +6,7 @@
 
 use std::cell::RefCell;
 
+use prometheus::core::{MetricVec, MetricVecBuilder};
 use prometheus::{
     CounterVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec,
     Opts,
@@ -34,29 +35,12 @@ impl Register {
     }
 
     pub(super) fn counters(&self, name: &str, help: &str, labels: &[&str]) -> prometheus::Result<Counters> {
-        let all = IntCounterVec::new(Opts::new(name, help), labels)?;
-        let gone = all.clone();
-        Ok(self.keep(Family::new(
-            name,
-            help,
-            labels,
-            move |values| all.with_label_values(values),
-            // Fails only for what is not there; so below.
-            move |values| gone.remove_label_values(values).unwrap_or_default(),
-        )))
+        Ok(self.keep(name, help, labels, IntCounterVec::new(Opts::new(name, help), labels)?))
     }
 
     /// Counters of what comes in fractions, such as seconds.
     pub(super) fn sums(&self, name: &str, help: &str, labels: &[&str]) -> prometheus::Result<Sums> {
-        let all = CounterVec::new(Opts::new(name, help), labels)?;
-        let gone = all.clone();
-        Ok(self.keep(Family::new(
-            name,
-            help,
-            labels,
-            move |values| all.with_label_values(values),
-            move |values| gone.remove_label_values(values).unwrap_or_default(),
-        )))
+        Ok(self.keep(name, help, labels, CounterVec::new(Opts::new(name, help), labels)?))
     }
 
     pub(super) fn gauge(&self, name: &str, help: &str) -> prometheus::Result<IntGauge> {
@@ -64,15 +48,7 @@ impl Register {
     }
 
     pub(super) fn gauges(&self, name: &str, help: &str, labels: &[&str]) -> prometheus::Result<Gauges> {
-        let all = IntGaugeVec::new(Opts::new(name, help), labels)?;
-        let gone = all.clone();
-        Ok(self.keep(Family::new(
-            name,
-            help,
-            labels,
-            move |values| all.with_label_values(values),
-            move |values| gone.remove_label_values(values).unwrap_or_default(),
-        )))
+        Ok(self.keep(name, help, labels, IntGaugeVec::new(Opts::new(name, help), labels)?))
     }
 
     pub(super) fn histogram(&self, name: &str, help: &str, buckets: &[f64]) -> prometheus::Result<Histogram> {
@@ -96,15 +72,8 @@ impl Register {
         labels: &[&str],
         buckets: &[f64],
     ) -> prometheus::Result<Histograms> {
-        let all = HistogramVec::new(HistogramOpts::new(name, help).buckets(buckets.to_vec()), labels)?;
-        let gone = all.clone();
-        Ok(self.keep(Family::new(
-            name,
-            help,
-            labels,
-            move |values| all.with_label_values(values),
-            move |values| gone.remove_label_values(values).unwrap_or_default(),
-        )))
+        let opts = HistogramOpts::new(name, help).buckets(buckets.to_vec());
+        Ok(self.keep(name, help, labels, HistogramVec::new(opts, labels)?))
     }
 
     /// Everything that was registered, by name; and the descriptions.
@@ -114,7 +83,21 @@ impl Register {
         (published, self.described.into_inner())
     }
 
-    fn keep<M: Number + 'static>(&self, family: Family<M>) -> Family<M> {
+    /// A family over the numbers of `all`.
+    fn keep<B>(&self, name: &str, help: &str, labels: &[&str], all: MetricVec<B>) -> Family<B::M>
+    where
+        B: MetricVecBuilder + 'static,
+        B::M: Number + 'static,
+    {
+        let gone = all.clone();
+        let family = Family::new(
+            name,
+            help,
+            labels,
+            move |values| all.with_label_values(values),
+            // Fails only for what is not there.
+            move |values| gone.remove_label_values(values).unwrap_or_default(),
+        );
         self.described.borrow_mut().push(family.description());
         self.published.borrow_mut().push(Box::new(family.clone()));
         family

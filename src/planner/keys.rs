@@ -418,5 +418,5 @@ pub(super) fn qualified(table: &str, column: &str) -> String {
 fn identifier(name: &str) -> String {
     let plain = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'$')
         && !name.bytes().all(|byte| byte.is_ascii_digit());
-    if plain { name.to_owned() } else { format!("`{}`", name.replace('`', "``")) }
+    if plain { name.to_owned() } else { crate::sql::literal::identifier(name) }
 }

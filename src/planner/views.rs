@@ -46,10 +46,11 @@ fn expand(statement: &Statement<'_>, context: &PlanContext<'_>) -> Result<Option
     }
     let planner = Planner::new(*statement, context);
     let scan = scan(&planner);
+    let locks = classify(statement.text, statement.tokens) == StatementKind::LockingSelect;
     let mut changes: Vec<Change> = Vec::new();
     for reference in &scan.references {
         let Some((keyspace, view)) = view(&planner, reference) else { continue };
-        if classify(statement.text, statement.tokens) == StatementKind::LockingSelect {
+        if locks {
             // FOR UPDATE does not reach into a derived table.
             return Err(SqlError::unsupported("locking reads of a view on a sharded keyspace"));
         }

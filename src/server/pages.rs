@@ -10,10 +10,10 @@ use futures_util::future::BoxFuture;
 use serde_json::{Value, json};
 
 use super::admin::{Pages, Query};
-use crate::planner::{self, PlanContext};
-use crate::session::Shared;
+use crate::planner;
 use crate::session::plan_cache::{Planned, Scope};
 use crate::session::statistics::{BOUNDS, StatementCounts, Totals};
+use crate::session::{Shared, plan_context};
 use crate::sql::Normalizer;
 use crate::topology::watch::Topology;
 
@@ -88,7 +88,7 @@ impl GatePages {
     fn plans(&self, most: usize) -> Value {
         let world = self.shared.world.load();
         let mut plans = self.shared.plans.plans(world.vschema.version(), usize::MAX);
-        plans.sort_by_key(|(.., plan)| std::cmp::Reverse(plan.counts().totals().count));
+        plans.sort_by_cached_key(|(.., plan)| std::cmp::Reverse(plan.counts().totals().count));
         let rows = plans.into_iter().take(most).map(|(scope, text, plan)| {
             let described = self.described(&scope, &text);
             described_plan(&scope, &text, &plan, &described)
@@ -102,12 +102,7 @@ impl GatePages {
         let mut normalizer = Normalizer::new();
         normalizer.read(text, scope.options, false);
         let statement = normalizer.statement(text);
-        let context = PlanContext {
-            vschema: &world.vschema,
-            keyspace: scope.target.keyspace.as_deref(),
-            tablet_type: scope.target.tablet_type,
-            destination: scope.target.destination.as_ref(),
-        };
+        let context = plan_context(&scope.target, &world);
         planner::prepare_plan(&statement, &context).map_or(Value::Null, |plan| {
             planner::tree_json(&plan, &statement, &world.vschema, &|_| serde_json::Map::new())
         })

@@ -77,7 +77,7 @@ use registry::{Registration, Registry};
 use state::SessionState;
 use statements::{PreparedStatement, PreparedStatements};
 use statistics::Statistics;
-pub use world::{World, Worlds};
+pub use world::{World, Worlds, plan_context};
 
 /// What every session of a gate shares. Built once, by the process.
 #[derive(Debug)]

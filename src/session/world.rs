@@ -41,7 +41,8 @@ struct Next {
 }
 
 /// Where a session's statements are planned.
-pub(super) fn plan_context<'a>(target: &'a Target, world: &'a World) -> PlanContext<'a> {
+#[must_use]
+pub fn plan_context<'a>(target: &'a Target, world: &'a World) -> PlanContext<'a> {
     PlanContext {
         vschema: &world.vschema,
         keyspace: target.keyspace.as_deref(),

@@ -290,6 +290,23 @@ pub fn write_identifier(name: &str, out: &mut Vec<u8>) {
     out.push(b'`');
 }
 
+/// A quoted identifier.
+#[must_use]
+pub fn identifier(name: &str) -> String {
+    format!("`{}`", name.replace('`', "``"))
+}
+
+/// Writes bytes as a literal in hexadecimal, behind what says their character set: `_binary x'00ff'`.
+pub fn write_hex(introducer: &[u8], bytes: &[u8], out: &mut Vec<u8>) {
+    out.extend_from_slice(introducer);
+    out.extend_from_slice(b" x'");
+    let start = out.len();
+    out.resize(start + 2 * bytes.len(), 0);
+    // Fails only for a place of another size.
+    let _ = hex::encode_to_slice(bytes, &mut out[start..]);
+    out.push(b'\'');
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -8,6 +8,7 @@ use futures_util::future::join_all;
 
 use super::{Pin, ShardTransactions};
 use crate::error::{Result, SqlError};
+use crate::sql::literal::identifier;
 
 /// The gate's own savepoint before a statement that changes several shards.
 pub(super) const GUARD: &[u8] = b"SAVEPOINT _shardgate_statement";
@@ -15,7 +16,7 @@ const UNDO: &[u8] = b"ROLLBACK TO SAVEPOINT _shardgate_statement";
 
 /// `verb name` with the name quoted.
 pub(super) fn statement(verb: &str, name: &str) -> String {
-    format!("{verb} `{}`", name.replace('`', "``"))
+    format!("{verb} {}", identifier(name))
 }
 
 // === impl ShardTransactions ===

@@ -191,20 +191,20 @@ impl Answers {
                 let collation =
                     column.collation.as_deref().map(|name| format!(" COLLATE {name}")).unwrap_or_default();
                 let null = if column.nullable { "" } else { " NOT NULL" };
-                format!("{} {kind}{collation}{null}", quoted(&column.name))
+                format!("{} {kind}{collation}{null}", literal::identifier(&column.name))
             })
             .collect();
         for key in &table.keys {
             let columns: Vec<String> =
-                key.parts.iter().filter_map(|part| part.column.as_deref()).map(quoted).collect();
+                key.parts.iter().filter_map(|part| part.column.as_deref()).map(literal::identifier).collect();
             let kind = if &*key.name == "PRIMARY" {
                 "PRIMARY KEY".to_owned()
             } else {
-                format!("UNIQUE KEY {}", quoted(&key.name))
+                format!("UNIQUE KEY {}", literal::identifier(&key.name))
             };
             parts.push(format!("{kind} ({})", columns.join(",")));
         }
-        let create = format!("CREATE TABLE {} (\n  {}\n)", quoted(name), parts.join(",\n  "));
+        let create = format!("CREATE TABLE {} (\n  {}\n)", literal::identifier(name), parts.join(",\n  "));
         Answer::text(&["Table", "Create Table"], vec![vec![Some(name.to_owned()), Some(create)]])
     }
 
@@ -339,10 +339,4 @@ fn variable(text: &str) -> String {
         "wait_timeout" => "28800".to_owned(),
         _ => String::new(),
     }
-}
-
-fn quoted(name: &str) -> String {
-    let mut out = Vec::new();
-    literal::write_identifier(name, &mut out);
-    String::from_utf8_lossy(&out).into_owned()
 }

@@ -78,13 +78,8 @@ fn code(error: &mysql_async::Error) -> u16 {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn gates_serve_what_the_records_say() {
-    let list = std::env::var("SHARDGATE_TEST_MYSQLD").unwrap_or_default();
-    let programs: Vec<&str> = list.split(',').filter(|program| !program.is_empty()).collect();
-    if programs.is_empty() {
-        eprintln!("gates over etcd skipped: SHARDGATE_TEST_MYSQLD names no server program");
-    }
-    for program in programs {
-        gates_over(&Server::start(program)).await;
+    for program in crate::programs("gates over etcd") {
+        gates_over(&Server::start(&program)).await;
     }
 }
 

@@ -25,6 +25,16 @@ use std::time::{Duration, Instant};
 /// How long anything may take on a busy machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
+/// The server programs that `SHARDGATE_TEST_MYSQLD` names; where it names none, says what is skipped.
+pub(crate) fn programs(skipped: &str) -> Vec<String> {
+    let list = std::env::var("SHARDGATE_TEST_MYSQLD").unwrap_or_default();
+    let programs: Vec<_> = list.split(',').filter(|program| !program.is_empty()).map(str::to_owned).collect();
+    if programs.is_empty() {
+        eprintln!("{skipped} skipped: SHARDGATE_TEST_MYSQLD names no server program");
+    }
+    programs
+}
+
 /// Looks every 20 ms until there is a value.
 pub(crate) fn poll<T>(patience: Duration, mut look: impl FnMut() -> Option<T>) -> Option<T> {
     let deadline = Instant::now() + patience;

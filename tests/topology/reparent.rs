@@ -167,13 +167,8 @@ impl Writers {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_planned_switch_under_two_gates() {
-    let list = std::env::var("SHARDGATE_TEST_MYSQLD").unwrap_or_default();
-    let programs: Vec<&str> = list.split(',').filter(|program| !program.is_empty()).collect();
-    if programs.is_empty() {
-        eprintln!("planned switches over etcd skipped: SHARDGATE_TEST_MYSQLD names no server program");
-    }
-    for program in programs {
-        switch(program).await;
+    for program in crate::programs("planned switches over etcd") {
+        switch(&program).await;
     }
 }
 
