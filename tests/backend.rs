@@ -5,8 +5,10 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test ends where an expectation does not hold")]
 
+#[path = "e2e/ports.rs"]
+mod ports;
+
 use std::collections::BTreeMap;
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
@@ -53,7 +55,7 @@ impl Server {
         let version = Command::new(program).args(["--no-defaults", "--version"]).output().unwrap();
         let is_mariadb = String::from_utf8_lossy(&version.stdout).contains("MariaDB");
         let folder = tempfile::tempdir().unwrap();
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = ports::free_port();
         let mut server = Self { program: program.into(), is_mariadb, folder, port, child: None };
         let data = server.path("data");
         let mut setup = if is_mariadb {

@@ -13,7 +13,8 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 use crate::cutter::Cutter;
-use crate::process::{self, Process, free_port, poll};
+use crate::ports::free_port;
+use crate::process::{self, Process, poll};
 use crate::server::{Family, Kind, Server};
 use crate::wire::{Endpoint, Login, Wire, WireError};
 

@@ -21,6 +21,8 @@ mod chaos;
 mod cutter;
 mod deadlock;
 mod ledger;
+#[path = "../e2e/ports.rs"]
+mod ports;
 #[allow(dead_code, reason = "the end-to-end tests use the rest")]
 #[path = "../e2e/process.rs"]
 mod process;

@@ -12,7 +12,7 @@ use std::path::Path;
 use tempfile::TempDir;
 
 use crate::gate::Gate;
-use crate::process::free_port;
+use crate::ports::free_port;
 use crate::server::{Family, Server};
 use crate::wire::{Endpoint, Login, Reply, Wire, WireError};
 

@@ -20,6 +20,8 @@
 
 #[path = "../e2e/gate.rs"]
 mod gate;
+#[path = "../e2e/ports.rs"]
+mod ports;
 #[path = "../e2e/process.rs"]
 mod process;
 #[path = "../e2e/server.rs"]

@@ -11,7 +11,8 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::Signal;
 use tempfile::TempDir;
 
-use crate::process::{self, Process, alive, arguments, descendants, free_port, poll};
+use crate::ports::free_port;
+use crate::process::{self, Process, alive, arguments, descendants, poll};
 use crate::server::Family;
 use crate::wire::{Endpoint, Login, Wire, WireError};
 

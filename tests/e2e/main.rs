@@ -18,6 +18,7 @@
 mod cluster;
 mod compare;
 mod gate;
+mod ports;
 mod process;
 mod runner;
 mod server;

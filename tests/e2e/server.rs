@@ -12,7 +12,8 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
-use crate::process::{self, Process, free_port, poll};
+use crate::ports::free_port;
+use crate::process::{self, Process, poll};
 use crate::wire::{Endpoint, Login, Wire};
 
 static TEMPLATE: Mutex<()> = Mutex::new(());

@@ -12,7 +12,7 @@ use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use tempfile::TempDir;
 
 use crate::gate::Gate;
-use crate::process::free_port;
+use crate::ports::free_port;
 use crate::server::{Family, Server};
 use crate::wire::Login;
 

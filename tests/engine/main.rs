@@ -14,6 +14,8 @@
 
 mod gate;
 mod merges;
+#[path = "../e2e/ports.rs"]
+mod ports;
 mod sequences;
 mod server;
 mod transactions;

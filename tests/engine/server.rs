@@ -1,11 +1,12 @@
 //! How does a test get a server of its own?
 
 use std::fs::File;
-use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
+
+use crate::ports::free_port;
 
 /// A running server; it ends with this value.
 pub(crate) struct Server {
@@ -37,7 +38,7 @@ impl Server {
             .status()
             .unwrap();
         assert!(installed.success(), "{program} did not make its data folder");
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = free_port();
         let mut command = Command::new(program);
         command.args(["--no-defaults", "--user=root", "--bind-address=127.0.0.1", "--secure-file-priv="]);
         command.args([

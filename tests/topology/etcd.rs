@@ -1,7 +1,6 @@
 //! How does a test get an etcd of its own?
 
 use std::fs::File;
-use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -12,6 +11,7 @@ use shardgate::config::{Topology as Settings, TopologyKind};
 use tempfile::TempDir;
 
 use crate::poll;
+use crate::ports::free_port;
 
 /// One member of an etcd cluster, on free ports of 127.0.0.1; it ends with this value.
 pub(crate) struct Etcd {
@@ -194,8 +194,4 @@ impl Certificates {
         let path: &Path = self.folder.path();
         path.join(name).display().to_string()
     }
-}
-
-pub(crate) fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }

@@ -9,7 +9,8 @@ use mysql_async::{Conn, OptsBuilder};
 
 use crate::PATIENCE;
 use crate::ctl::Ctl;
-use crate::etcd::{Etcd, free_port};
+use crate::etcd::Etcd;
+use crate::ports::free_port;
 use crate::server::Server;
 
 /// A gate in a process of its own; it ends with this value.

@@ -15,6 +15,8 @@ mod etcd;
 mod follow;
 mod gate;
 mod locks;
+#[path = "../e2e/ports.rs"]
+mod ports;
 mod records;
 mod reparent;
 #[path = "../engine/server.rs"]

@@ -16,8 +16,9 @@ use shardgate::topology::directory::Directory;
 
 use crate::PATIENCE;
 use crate::ctl::Ctl;
-use crate::etcd::{Etcd, free_port};
+use crate::etcd::Etcd;
 use crate::gate::{Gate, connect};
+use crate::ports::free_port;
 
 /// One primary with two replicas, made by `shardgate dev`.
 struct Servers {

@@ -14,7 +14,8 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::gate::{Gate, binary};
-use crate::process::{self, Process, free_port, poll};
+use crate::ports::free_port;
+use crate::process::{self, Process, poll};
 use crate::runner::{Bed, NotRun, Test, Verdict};
 use crate::server::Server;
 

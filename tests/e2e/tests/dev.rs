@@ -210,7 +210,7 @@ fn wrong_use(bed: &Bed) -> Verdict {
     // A port that another program holds: a clear end.
     let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     let port = taken.local_addr().expect("its address").port().to_string();
-    let http = process::free_port().to_string();
+    let http = crate::ports::free_port().to_string();
     refused(
         &["dev", "--schema-dir", dir, "--mysqld", mysqld, "--mysql-port", &port, "--http-port", &http],
         1,

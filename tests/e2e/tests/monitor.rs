@@ -16,7 +16,8 @@ use nix::sys::signal::Signal;
 
 use super::dev::small_schema;
 use crate::gate::Dev;
-use crate::process::{self, Process, free_port, poll};
+use crate::ports::free_port;
+use crate::process::{self, Process, poll};
 use crate::runner::{Bed, NotRun, Test, Verdict};
 
 pub const TESTS: &[Test] = &[

@@ -9,7 +9,8 @@ use mysql_async::prelude::Queryable;
 
 use super::serve::{Files, shards};
 use crate::gate::Gate;
-use crate::process::{Process, free_port, poll};
+use crate::ports::free_port;
+use crate::process::{Process, poll};
 use crate::runner::{Bed, NotRun, Test, Verdict};
 use crate::wire::{Endpoint, Login, Wire, WireError};
 

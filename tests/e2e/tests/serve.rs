@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 use crate::gate::{Gate, binary};
-use crate::process::{self, free_port, poll};
+use crate::ports::free_port;
+use crate::process::{self, poll};
 use crate::runner::{Bed, Test, Verdict, say};
 use crate::server::Server;
 use crate::wire::{Endpoint, Login, Param, Wire};

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use super::java;
 use crate::gate::{Dev, Gate};
-use crate::process::{Process, free_port, poll};
+use crate::ports::free_port;
+use crate::process::{Process, poll};
 use crate::runner::{Bed, NotRun, Test, Verdict, say};
 use crate::wire::Wire;
 
