@@ -8,7 +8,6 @@
 #[path = "e2e/ports.rs"]
 mod ports;
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
@@ -756,7 +755,7 @@ async fn retired_pools_close(server: &Server) {
     drop(gate.lease().await);
     let pool = gate.pools.pool(&gate.tablet, false);
     assert_eq!((pool.stats().idle, pool.stats().in_use), (1, 1));
-    gate.pools.retain(&Snapshot { keyspaces: BTreeMap::new() });
+    gate.pools.retain(&Snapshot::default());
     assert_eq!(pool.stats().idle, 0);
     drop(held);
     assert_eq!((pool.stats().idle, pool.stats().closed), (0, 2));

@@ -100,7 +100,7 @@ groups! {
         connect_timeout: Duration = Duration::from_secs(5),
         /// How long etcd may take to answer.
         request_timeout: Duration = Duration::from_secs(15),
-        /// How long a writer waits for the lock of a keyspace or shard.
+        /// How long a writer waits for the lock of a keyspace, a shard or the topology file.
         lock_timeout: Duration = Duration::from_secs(45),
         /// How long a lock outlives a writer that has died.
         lock_ttl: Duration = Duration::from_secs(30),

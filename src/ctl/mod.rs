@@ -118,6 +118,8 @@ pub enum Command {
     ApplyKeyspaceRoutingRules(rules::ApplyRules),
     /// Shows the keyspace routing rules.
     GetKeyspaceRoutingRules,
+    /// Removes the mirror rules; such as ask for something are refused.
+    ApplyMirrorRules(rules::ApplyRules),
     /// Shows the mirror rules.
     GetMirrorRules,
     /// Shows which shards of a keyspace a cell serves; of all cells where none is named.
@@ -231,6 +233,7 @@ pub async fn run(config: &Config, command: Command) -> Answer {
         Command::GetShardRoutingRules => rules::get_shard(directory).await,
         Command::ApplyKeyspaceRoutingRules(arguments) => rules::apply_keyspace(directory, &arguments).await,
         Command::GetKeyspaceRoutingRules => rules::get_keyspace(directory).await,
+        Command::ApplyMirrorRules(arguments) => rules::apply_mirror(directory, &arguments).await,
         Command::GetMirrorRules => rules::get_mirror(directory).await,
         Command::GetSrvKeyspaces(arguments) => vschemas::served_shards(directory, &arguments).await,
         Command::GetSrvKeyspaceNames(arguments) => vschemas::served_names(directory, &arguments).await,

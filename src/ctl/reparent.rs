@@ -1,7 +1,7 @@
 //! How does an operator switch the primary of a shard?
 //!
-//! `PlannedReparentShard` is called as in `vtctldclient`. It holds the shard's lock from before it reads
-//! the records until they are written. What it does to the servers is in [`crate::reparent`].
+//! `PlannedReparentShard` is called as in `vtctldclient`. It holds the lock of the shard, or of the
+//! topology file, from before it reads the records until they are written. What it does to the servers is in [`crate::reparent`].
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,6 +15,7 @@ use crate::control::Dialer;
 use crate::metrics::Metrics;
 use crate::reparent::{self, DirectoryRecord, FileRecord, Plan, Record, Switched};
 use crate::topology::directory::Directory;
+use crate::topology::file_lock::FileLock;
 use crate::topology::watch::Topology;
 use crate::topology::wire::topodata;
 use crate::topology::{Shard, TabletAlias};
@@ -76,6 +77,8 @@ pub(super) async fn planned(
         }
         TopologyKind::File => {
             let path = config.topology.path.clone().unwrap_or_default();
+            let wait = config.topology.lock_timeout;
+            let _lock = FileLock::take(&path, "PlannedReparentShard", wait).await.map_err(Failure::Run)?;
             switch(config, (keyspace, name), &plan, expected, &FileRecord(path)).await?
         }
     };

@@ -1,5 +1,6 @@
 //! Routing rules of all kinds.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use prost::Message;
@@ -13,7 +14,7 @@ use crate::topology::directory::Directory;
 use crate::topology::path;
 use crate::topology::store::StoreError;
 use crate::topology::wire::vschema;
-use crate::vschema::{Rules, VSchema};
+use crate::vschema::{KeyspaceRoutingRule, MirrorRule, Rules, ShardRoutingRule, VSchema};
 
 /// New rules, which replace the old ones.
 #[derive(Debug, clap::Args)]
@@ -85,7 +86,15 @@ pub(super) async fn get_routing(directory: &Directory) -> Answer {
 }
 
 pub(super) async fn apply_shard(directory: &Directory, arguments: &ApplyRules) -> Answer {
-    let rules = vschema::ShardRoutingRules::from(&parsed(arguments)?);
+    let rules: Rules<ShardRoutingRule> = parsed(arguments)?;
+    let mut seen = BTreeSet::new();
+    for ShardRoutingRule { from_keyspace, to_keyspace, shard } in &rules.rules {
+        if !seen.insert((from_keyspace, shard)) {
+            return Err(Failure::Run(format!("duplicate rule for shard {from_keyspace}/{shard}")));
+        }
+        directory.global().get(&path::shard(to_keyspace, shard)).await?;
+    }
+    let rules = vschema::ShardRoutingRules::from(&rules);
     write(directory, arguments, path::SHARD_ROUTING_RULES, &rules).await
 }
 
@@ -95,7 +104,15 @@ pub(super) async fn get_shard(directory: &Directory) -> Answer {
 
 /// These have a lock of their own in Vitess. A folder can be locked when something is in it.
 pub(super) async fn apply_keyspace(directory: &Directory, arguments: &ApplyRules) -> Answer {
-    let rules = vschema::KeyspaceRoutingRules::from(&parsed(arguments)?);
+    let rules: Rules<KeyspaceRoutingRule> = parsed(arguments)?;
+    let mut seen = BTreeSet::new();
+    for KeyspaceRoutingRule { from_keyspace, to_keyspace } in &rules.rules {
+        if !seen.insert(from_keyspace) {
+            return Err(Failure::Run(format!("duplicate rule for keyspace {from_keyspace}")));
+        }
+        directory.global().get(&path::keyspace(to_keyspace)).await?;
+    }
+    let rules = vschema::KeyspaceRoutingRules::from(&rules);
     if arguments.dry_run {
         return write(directory, arguments, path::KEYSPACE_ROUTING_RULES, &rules).await;
     }
@@ -113,6 +130,20 @@ pub(super) async fn apply_keyspace(directory: &Directory, arguments: &ApplyRules
 
 pub(super) async fn get_keyspace(directory: &Directory) -> Answer {
     read::<vschema::KeyspaceRoutingRules>(directory, path::KEYSPACE_ROUTING_RULES).await
+}
+
+/// Gates of this kind copy no reads: a rule that asks for it is refused, and rules of others can be
+/// removed.
+pub(super) async fn apply_mirror(directory: &Directory, arguments: &ApplyRules) -> Answer {
+    let rules: Rules<MirrorRule> = parsed(arguments)?;
+    if !rules.is_empty() {
+        return Err(Failure::Run(
+            "mirror rules are not obeyed by shardgate: no read would be copied. Only {\"rules\": []} is taken, which \
+             removes those of others"
+                .into(),
+        ));
+    }
+    write(directory, arguments, path::MIRROR_RULES, &vschema::MirrorRules::from(&rules)).await
 }
 
 pub(super) async fn get_mirror(directory: &Directory) -> Answer {

@@ -94,13 +94,14 @@ impl ExecContext<'_> {
         }
     }
 
-    /// The server of a shard for this statement: the one that the transaction stands on, or the primary,
-    /// or the replica that suits best.
+    /// The server of a shard for this statement, or of the one that a rule names in its place: the server
+    /// that the transaction stands on, or the primary, or the replica that suits best.
     ///
     /// # Errors
-    /// VT14002 where no server of the wanted kind can be used now; for a primary the statement may be
+    /// 1815 for a wrong rule; VT14002 where no server of the wanted kind can be used now; for a primary the statement may be
     /// tried again.
     pub(super) fn place(&self, shard: &Arc<Shard>) -> Result<Place> {
+        let shard = self.topology.reroutes.follow(shard)?;
         if let Some(place) = self.transactions.place_on(shard) {
             return Ok(place.clone());
         }

@@ -115,7 +115,9 @@ impl ExecContext<'_> {
         let some_are = keyspace.shards.iter().any(is_namesake);
         let fits = |shard: &&Arc<Shard>| !some_are || is_namesake(shard);
         for pinned in self.transactions.shards() {
-            if let Some(shard) = keyspace.shards.iter().find(|shard| ***shard == **pinned && fits(shard)) {
+            let is_pinned =
+                |shard: &Arc<Shard>| self.topology.reroutes.follow(shard).is_ok_and(|to| **to == **pinned);
+            if let Some(shard) = keyspace.shards.iter().find(|shard| is_pinned(shard) && fits(shard)) {
                 return Ok(shard);
             }
         }

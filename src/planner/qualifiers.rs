@@ -51,7 +51,7 @@ pub(super) fn find(planner: &Planner<'_>) -> Vec<(Token, String)> {
             continue;
         }
         let Some(name) = token.identifier(statement.text) else { continue };
-        if planner.vschema().keyspace(&name).is_none() {
+        if !is_keyspace(planner, &name) {
             continue;
         }
         let three_parts = kind(index + 3) == Some(TokenKind::Dot);
@@ -129,5 +129,12 @@ fn is_also_a_table(planner: &Planner<'_>, name: &str) -> bool {
 fn is_qualified_table(planner: &Planner<'_>, index: usize) -> bool {
     let qualifier = index.checked_sub(2).and_then(|before| planner.statement.tokens.get(before));
     let name = qualifier.and_then(|token| token.identifier(planner.statement.text));
-    name.is_some_and(|name| planner.vschema().keyspace(&name).is_some())
+    name.is_some_and(|name| is_keyspace(planner, &name))
+}
+
+/// Whether statements can name a keyspace so: its own name, or one that a rule leads to it.
+fn is_keyspace(planner: &Planner<'_>, name: &str) -> bool {
+    let vschema = planner.vschema();
+    let routed = vschema.routed_keyspace(name, planner.context.tablet_type);
+    vschema.keyspace(name).is_some() || vschema.keyspace(routed).is_some()
 }

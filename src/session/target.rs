@@ -123,7 +123,7 @@ mod tests {
             })
         };
         let keyspace = Keyspace { name: Arc::from("ks"), shards: vec![shard("-80"), shard("80-")] };
-        Snapshot { keyspaces: [(Arc::from("ks"), keyspace)].into() }
+        Snapshot { keyspaces: [(Arc::from("ks"), keyspace)].into(), ..Snapshot::default() }
     }
 
     #[test]

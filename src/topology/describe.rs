@@ -26,6 +26,7 @@ impl Topology {
         json!({
             "vschema_version": current.vschema.version(),
             "problems": self.problems(),
+            "not_obeyed": current.vschema.not_obeyed(),
             "connections": connections.collect::<serde_json::Map<_, _>>(),
             "keyspaces": keyspaces.collect::<serde_json::Map<_, _>>(),
         })

@@ -10,12 +10,14 @@ mod describe;
 pub mod directory;
 mod etcd;
 pub mod file;
+pub mod file_lock;
 mod file_records;
 mod files;
 mod image;
 pub mod lock;
 pub mod mark;
 pub mod path;
+mod reroute;
 pub mod roles;
 mod servers;
 pub mod store;
@@ -29,12 +31,15 @@ use std::sync::Arc;
 use crate::key::KeyRange;
 
 pub use crate::key::TabletType;
+pub use reroute::Reroutes;
 
 /// The whole topology at one moment.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Snapshot {
     /// Keyspaces by name.
     pub keyspaces: BTreeMap<Arc<str>, Keyspace>,
+    /// What shard routing rules say: shards whose statements go elsewhere.
+    pub reroutes: Reroutes,
 }
 
 /// One keyspace: a logical database.

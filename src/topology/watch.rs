@@ -13,10 +13,10 @@ use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::Snapshot;
 use super::assemble::Candidate;
 use super::etcd::Etcd;
 use super::files::{Files, Look};
+use super::{Reroutes, Snapshot};
 use crate::config::{Topology as Settings, TopologyKind};
 use crate::metrics::Metrics;
 use crate::vschema::{RoutingRule, Source, VSchema};
@@ -182,6 +182,9 @@ impl Topology {
         let mut source = Arc::unwrap_or_clone(source);
         keep_to_one_shard(&old, &mut snapshot, &mut source, &mut problems);
         let vschema = self.build(&old.vschema, source, &mut problems);
+        let rules = &vschema.source().shard_routing_rules.rules;
+        snapshot.reroutes = Reroutes::new(rules, &snapshot.keyspaces);
+        problems.extend(snapshot.reroutes.problems());
         let snapshot = if *old.snapshot == snapshot { Arc::clone(&old.snapshot) } else { Arc::new(snapshot) };
         let same = Arc::ptr_eq(&snapshot, &old.snapshot) && Arc::ptr_eq(&vschema, &old.vschema);
         if !same {
@@ -256,6 +259,9 @@ impl Topology {
         problems.extend(errors(&new));
         if new.source() == old.source() {
             return Arc::clone(old);
+        }
+        for rule in new.not_obeyed().iter().filter(|rule| !old.not_obeyed().contains(rule)) {
+            tracing::warn!(rule, "this rule has no effect");
         }
         self.state().vschema_version = version;
         self.metrics.topology.vschema_loads.inc();
@@ -354,7 +360,7 @@ fn keep_to_one_shard(
 fn errors(vschema: &VSchema) -> impl Iterator<Item = String> {
     let faulty = vschema.keyspaces().filter_map(|keyspace| Some((keyspace.name(), keyspace.error()?)));
     let faulty = faulty.map(|(name, error)| format!("keyspace {name}: its VSchema cannot be used: {error}"));
-    faulty.chain(vschema.wrong_rules().map(|(_, error)| error))
+    faulty.chain(vschema.wrong_rules().map(|(_, error)| error)).chain(vschema.wrong_keyspace_rules())
 }
 
 #[cfg(test)]

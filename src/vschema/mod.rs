@@ -178,6 +178,19 @@ impl VSchema {
         wrong.filter_map(|(from, rule)| Some((&**from, rule.error(from)?)))
     }
 
+    /// What is wrong with keyspace routing rules.
+    pub fn wrong_keyspace_rules(&self) -> impl Iterator<Item = String> {
+        rules::wrong_keyspace_rules(self)
+    }
+
+    /// Rules that are read and shown, and that nobody obeys.
+    #[must_use]
+    pub fn not_obeyed(&self) -> Vec<String> {
+        let rules = self.source.mirror_rules.rules.iter();
+        let told = rules.map(|rule| format!("no read of {} is copied to {}", rule.from_table, rule.to_table));
+        told.map(|what| format!("mirror rules are not obeyed: {what}")).collect()
+    }
+
     /// The keyspace of this name.
     #[must_use]
     pub fn keyspace(&self, name: &str) -> Option<&Keyspace> {
@@ -193,14 +206,6 @@ impl VSchema {
     /// All keyspaces, in order of their names.
     pub fn keyspaces(&self) -> impl Iterator<Item = &Keyspace> {
         self.keyspaces.values()
-    }
-
-    /// The keyspace that serves this shard, where a shard routing rule says another one.
-    #[must_use]
-    pub fn shard_rule(&self, keyspace: &str, shard: &str) -> Option<&str> {
-        let rules = &self.source.shard_routing_rules.rules;
-        let rule = rules.iter().find(|rule| rule.from_keyspace == keyspace && rule.shard == shard)?;
-        Some(&rule.to_keyspace)
     }
 }
 

@@ -102,3 +102,16 @@ pub(super) fn keyspace_rules(source: &Source) -> HashMap<Box<str>, Arc<str>> {
     let rules = source.keyspace_routing_rules.rules.iter();
     rules.map(|rule| (rule.from_keyspace.as_str().into(), rule.to_keyspace.as_str().into())).collect()
 }
+
+/// What is wrong with the keyspace rules. The last of several rules for the same entry counts, as in Vitess.
+pub(super) fn wrong_keyspace_rules(vschema: &VSchema) -> impl Iterator<Item = String> {
+    let rules = &vschema.source.keyspace_routing_rules.rules;
+    rules.iter().filter_map(|rule| {
+        let (from, to) = (&rule.from_keyspace, &rule.to_keyspace);
+        if vschema.keyspace(to).is_none() {
+            return Some(format!("the rule for keyspace {from} names keyspace {to}, which does not exist"));
+        }
+        let last = vschema.keyspace_rules.get(from.as_str());
+        (last.is_some_and(|last| **last != **to)).then(|| format!("duplicate rule for keyspace {from}"))
+    })
+}

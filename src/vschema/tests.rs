@@ -140,8 +140,11 @@ fn names_resolve_in_the_order_of_the_rules() {
             {"from_table": "lost", "to_tables": ["nowhere.t"]}
         ]},
         "keyspace_routing_rules": {"rules": [
-            {"from_keyspace": "old", "to_keyspace": "b"}, {"from_keyspace": "a@rdonly", "to_keyspace": "b"}
+            {"from_keyspace": "old", "to_keyspace": "b"}, {"from_keyspace": "a@rdonly", "to_keyspace": "b"},
+            {"from_keyspace": "both", "to_keyspace": "a"}, {"from_keyspace": "both", "to_keyspace": "b"},
+            {"from_keyspace": "astray", "to_keyspace": "nowhere"}
         ]},
+        "mirror_rules": {"rules": [{"from_table": "a.t", "to_table": "b.t2", "percent": 10}]},
         "shard_routing_rules": {"rules": [{"from_keyspace": "b", "to_keyspace": "a", "shard": "-80"}]}
     }"#,
     );
@@ -169,8 +172,14 @@ fn names_resolve_in_the_order_of_the_rules() {
     assert_eq!(primary(None, "twice"), "1815 duplicate rule for entry twice");
     assert_eq!(primary(None, "bare"), "1815 table t must be qualified");
     assert_eq!(primary(None, "lost"), "1049 Unknown database 'nowhere'");
-    assert_eq!(built.shard_rule("b", "-80"), Some("a"));
-    assert_eq!(built.shard_rule("b", "80-"), None);
+    assert_eq!(
+        built.wrong_keyspace_rules().collect::<Vec<_>>(),
+        [
+            "duplicate rule for keyspace both",
+            "the rule for keyspace astray names keyspace nowhere, which does not exist"
+        ]
+    );
+    assert_eq!(built.not_obeyed(), ["mirror rules are not obeyed: no read of a.t is copied to b.t2"]);
     assert_eq!(VSchema::from_json(&built.to_json().to_string(), 1), Ok(built));
 }
 

@@ -136,6 +136,7 @@ impl Gate {
         let topology = Snapshot {
             keyspaces: [keyspace("eng", sharded), keyspace("glob", vec![shard("glob", "0", "glob", 3)])]
                 .into(),
+            ..Snapshot::default()
         };
         let settings = Mutex::new(pools.settings().baseline());
         let scratch = Scratch::new(&config::Scratch::default(), &login);

@@ -232,7 +232,19 @@ async fn vschemas_and_rules_are_applied() {
     let keyspace = ctl.write("rules.json", r#"{"rules": [{"from_keyspace": "a", "to_keyspace": "ks"}]}"#);
     ctl.ok(&["ApplyKeyspaceRoutingRules", "--rules-file", &keyspace]);
     assert_eq!(ctl.ok(&["GetKeyspaceRoutingRules"])["rules"][0]["to_keyspace"], "ks");
+    let twice = shard.replace("]}", &format!(", {}", &shard[11..]));
+    assert!(
+        ctl.fails(&["ApplyShardRoutingRules", "--rules", &twice]).contains("duplicate rule for shard ks/0")
+    );
+    let nowhere = shard.replace("main", "nowhere");
+    assert!(ctl.fails(&["ApplyShardRoutingRules", "--rules", &nowhere]).contains("nowhere/shards/0"));
+    let nowhere = r#"{"rules": [{"from_keyspace": "a", "to_keyspace": "nowhere"}]}"#;
+    assert!(ctl.fails(&["ApplyKeyspaceRoutingRules", "--rules", nowhere]).contains("keyspaces/nowhere"));
     assert_eq!(ctl.ok(&["GetMirrorRules"]), json!({ "rules": [] }));
+    let mirror = r#"{"rules": [{"from_table": "ks.t", "to_table": "main.t", "percent": 5}]}"#;
+    assert!(ctl.fails(&["ApplyMirrorRules", "--rules", mirror]).contains("not obeyed"));
+    assert_eq!(ctl.ok(&["GetMirrorRules"]), json!({ "rules": [] }));
+    ctl.ok(&["ApplyMirrorRules", "--rules", r#"{"rules": []}"#]);
     // A second cell is served what the first one is.
     ctl.ok(&["AddCellInfo", "zone2", "--root", "/vitess/zone2"]);
     ctl.ok(&["RebuildVSchemaGraph", "--cells", "zone2"]);

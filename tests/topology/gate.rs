@@ -70,7 +70,7 @@ async fn number(client: &mut Conn, query: &str) -> i64 {
     client.query_first(query).await.unwrap().unwrap()
 }
 
-fn code(error: &mysql_async::Error) -> u16 {
+pub(crate) fn code(error: &mysql_async::Error) -> u16 {
     match error {
         mysql_async::Error::Server(error) => error.code,
         other => panic!("{other}"),

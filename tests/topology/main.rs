@@ -19,6 +19,7 @@ mod locks;
 mod ports;
 mod records;
 mod reparent;
+mod rules;
 #[path = "../engine/server.rs"]
 mod server;
 

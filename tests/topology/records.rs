@@ -85,6 +85,20 @@ impl Roots {
         source.routing_rules = serde_json::from_str(rules).unwrap();
         put(&self.zone1, path::SRV_VSCHEMA, &vschema::SrvVSchema::from(&source)).await;
     }
+
+    /// Changes what gates read: one shard routing rule in place of all.
+    pub(crate) async fn shard_rule(&self, from: &str, to: &str, shard: &str) {
+        let changed = self.zone1.change::<vschema::SrvVSchema>(path::SRV_VSCHEMA, |served| {
+            let rule = vschema::ShardRoutingRule {
+                from_keyspace: from.into(),
+                to_keyspace: to.into(),
+                shard: shard.into(),
+            };
+            served.shard_routing_rules = Some(vschema::ShardRoutingRules { rules: vec![rule] });
+            Ok(())
+        });
+        changed.await.unwrap();
+    }
 }
 
 pub(crate) async fn put(store: &Store, path: &str, record: &impl Message) {

@@ -458,6 +458,17 @@ fn by_command(bed: &Bed) -> Verdict {
         let told = ctl(&bench, &["small/-", "--avoid-primary", &new]).unwrap();
         assert_ne!(told["promoted_primary"]["uid"], replica.alias.uid, "{told}");
         more(50);
+        // Two at once: one after the other, each from the primary that it finds.
+        let before = bench.shard().primary().unwrap().alias.uid;
+        let mut told = std::thread::scope(|scope| {
+            let run = || ctl(&bench, &["small/-"]).unwrap();
+            [scope.spawn(run), scope.spawn(run)].map(|run| run.join().expect("a switch"))
+        });
+        told.sort_by_key(|told| told["old_primary"]["uid"] != before);
+        assert_eq!(told[0]["old_primary"]["uid"], before, "{told:?}");
+        assert_eq!(told[1]["old_primary"], told[0]["promoted_primary"], "{told:?}");
+        assert_eq!(bench.shard().primary().unwrap().alias.uid, told[1]["promoted_primary"]["uid"]);
+        more(50);
         // A switch that was cut off before the topology was written: the other server takes writes.
         let text = std::fs::read_to_string(bench.topology()).unwrap();
         let before = bench.shard().primary().unwrap().alias.clone();
