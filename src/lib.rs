@@ -51,6 +51,7 @@
 //! | a query over copies of its tables | `planner/gather.rs` (and `scanner.rs`, `pushdown.rs`); `executor/gather.rs`, `site.rs`, `table_copy.rs`, `load.rs` |
 //! | how two values are compared | `executor/compare.rs`: by the weight strings that the shards compute |
 //! | generated ids | `executor/insert.rs`, `executor/sequence.rs` |
+//! | what `LAST_INSERT_ID()` becomes | `planner/insert_id.rs`, `executor/insert_id.rs` |
 //! | COMMIT over shards, warning 301 | `transaction/commit.rs` |
 //! | two-phase commit, warning 302, error 303 | `transaction/twopc.rs` (the steps), `twopc/resolve.rs` (the end without its gate) |
 //! | a deadlock over several servers | `deadlock/graph.rs` (what is one), `deadlock/detector.rs` (when is looked) |

@@ -11,7 +11,7 @@ use crate::error::{Kind, Outcome, Result, SqlError};
 use crate::health::Health;
 use crate::key::TabletType;
 use crate::metrics::{Metrics, Routes};
-use crate::planner::SequenceRef;
+use crate::planner::{InsertId, SequenceRef};
 use crate::protocol::statement::Execute;
 use crate::sql::{Bindings, Operand, SessionValues};
 use crate::topology::{Shard, Snapshot};
@@ -61,6 +61,8 @@ pub struct ExecContext<'a> {
     pub names_tables: bool,
     /// `NO_AUTO_VALUE_ON_ZERO` is on: only NULL asks a sequence.
     pub no_auto_value_on_zero: bool,
+    /// How the session learns its `LAST_INSERT_ID()` from the answer.
+    pub insert_id: &'a InsertId,
     /// When the statement must be done.
     pub deadline: Option<Instant>,
     /// What operators may hold.

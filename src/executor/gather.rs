@@ -9,6 +9,7 @@
 
 use tokio::time::Instant;
 
+use super::insert_id::IdSource;
 use super::load::Loader;
 use super::route::Targets;
 use super::scatter::{self, Scatter};
@@ -66,7 +67,7 @@ impl<'a> ExecContext<'a> {
             }
         };
         sender.send(&mut held, &text).await?;
-        Ok(Output::Forward(Forward::new(held, deadline).over_copies(schema, permit)))
+        Ok(Output::Forward(Forward::new(held, deadline, IdSource::Answer).over_copies(schema, permit)))
     }
 
     pub(super) fn site_context(&self) -> SiteContext<'a> {

@@ -8,6 +8,7 @@
 
 use std::sync::Arc;
 
+use super::insert_id::IdSource;
 use super::modify::{NOTES_SIZE, SHOW_WARNINGS};
 use super::output::{OkSummary, SchemaName};
 use super::route::{Target, Targets, owner};
@@ -55,7 +56,7 @@ impl<'a> ExecContext<'a> {
         first: Option<u64>,
     ) -> Result<Option<OkSummary>> {
         let targets = self.insert_targets(insert)?;
-        let found_rows = self.found_rows;
+        let (found_rows, id_source) = (self.found_rows, self.id_source()?);
         let mut statement = Statement::new(&insert.query, kind);
         statement.rows = &insert.rows;
         statement.ignores = insert.ignores;
@@ -93,6 +94,7 @@ impl<'a> ExecContext<'a> {
             Targets::Many(targets) => self.change(&targets, statement).await?,
         };
         tell_id(insert, first, found_rows, &mut summary);
+        summary.keeps_insert_id |= id_source == IdSource::Client;
         Ok(Some(summary))
     }
 
@@ -232,7 +234,7 @@ fn tell_id(insert: &Insert, first: Option<u64>, found_rows: bool, summary: &mut 
 }
 
 /// Whether this value makes MySQL generate an id: NULL, and zero in any numeric form.
-fn asks_sequence(value: &Value, no_auto_value_on_zero: bool) -> bool {
+pub(super) fn asks_sequence(value: &Value, no_auto_value_on_zero: bool) -> bool {
     let is_zero = match value {
         Value::Null => return true,
         Value::Int(number) => *number == 0,

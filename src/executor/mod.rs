@@ -19,6 +19,7 @@ mod control;
 mod distinct;
 mod gather;
 mod insert;
+mod insert_id;
 mod insert_select;
 mod keyed;
 mod limit;

@@ -20,7 +20,7 @@ use super::{ExecContext, Output, Warning};
 use crate::backend::{OwnedEvent, Summary};
 use crate::error::{Outcome, Result, SqlError, SqlState};
 use crate::metrics::labels::CommitMode;
-use crate::planner::{Route, Routing, StatementKind};
+use crate::planner::{InsertId, Route, Routing, StatementKind};
 
 /// What a connection is asked after an answer with warnings.
 pub(super) const SHOW_WARNINGS: &[u8] = b"SHOW WARNINGS";
@@ -44,6 +44,9 @@ impl<'a> ExecContext<'a> {
             // Boxed, as in `execute`: one shard's statements need none of this.
             Targets::Many(targets) if kind == StatementKind::Ddl => {
                 Box::pin(self.define(&targets, statement)).await
+            }
+            Targets::Many(_) if *self.insert_id == InsertId::Asked => {
+                Err(SqlError::unsupported("LAST_INSERT_ID(expr) in a change of several shards"))
             }
             Targets::Many(targets) => Box::pin(self.change(&targets, statement)).await.map(Output::Done),
         }

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, timeout_at};
 
+use super::insert_id::IdSource;
 use super::notes::{Notes, SharedNotes};
 use super::row::Shape;
 use super::scratch::ScratchNames;
@@ -54,6 +55,7 @@ pub struct OkSummary {
 pub struct Forward<'a> {
     held: Asked<'a>,
     deadline: Option<Instant>,
+    id_source: IdSource,
     /// The names of the copies that the query runs over, and the right to have them.
     copies: Option<(SchemaName, OwnedSemaphorePermit)>,
 }
@@ -88,8 +90,12 @@ pub struct SchemaName {
 // === impl Forward ===
 
 impl<'a> Forward<'a> {
-    pub(super) fn new(held: Asked<'a>, deadline: Option<Instant>) -> Self {
-        Self { held, deadline, copies: None }
+    pub(super) fn new(held: Asked<'a>, deadline: Option<Instant>, id_source: IdSource) -> Self {
+        Self { held, deadline, id_source, copies: None }
+    }
+
+    pub(super) fn id_source(&self) -> IdSource {
+        self.id_source
     }
 
     /// The answer of a query over copies of its tables.
@@ -250,6 +256,12 @@ fn replace_name(message: &str, name: &str, known: &str) -> String {
 // === impl OkSummary ===
 
 impl OkSummary {
+    /// What `LAST_INSERT_ID()` becomes; none where it stays.
+    #[must_use]
+    pub fn session_id(&self) -> Option<u64> {
+        (!self.keeps_insert_id && self.last_insert_id != 0).then_some(self.last_insert_id)
+    }
+
     /// Takes the warnings of all shards.
     pub(super) fn warned(&mut self, notes: Notes) {
         if notes.count != self.warnings {

@@ -7,6 +7,7 @@ use std::borrow::Cow;
 use futures_util::future::try_join_all;
 
 use super::context::Protocol;
+use super::insert_id::IdSource;
 use super::route::Target;
 use super::row::RowFormat;
 use super::trace::{Asked, Asking};
@@ -110,7 +111,7 @@ impl<'a> ExecContext<'a> {
 
     /// Sends the statement to one shard; the session reads the answer.
     pub(super) async fn forward(self, target: Target, statement: Statement<'_>) -> Result<Output<'a>> {
-        let (sender, deadline) = (self.sender(), self.deadline);
+        let (sender, deadline, id_source) = (self.sender(), self.deadline, self.id_source()?);
         let mut target = target;
         if self.tablet_type != TabletType::Primary {
             Box::pin(self.see_own_writes(std::slice::from_mut(&mut target))).await?;
@@ -120,9 +121,12 @@ impl<'a> ExecContext<'a> {
         let targets = std::slice::from_ref(&target);
         let mut asked = self.connected(targets, statement, std::slice::from_ref(&text)).await?;
         let mut asked = asked.pop().ok_or_else(|| SqlError::bug("a shard without a connection"))?;
+        if id_source == IdSource::Server {
+            asked.lease().send_prelude(&Self::telling_id(sender.session));
+        }
         let sent = sender.send(&mut asked, &text).await;
         sent.map_err(|error| SchemaName::in_error(&target.place.tablet, error))?;
-        Ok(Output::Forward(super::Forward::new(asked, deadline)))
+        Ok(Output::Forward(super::Forward::new(asked, deadline, id_source)))
     }
 
     /// Sends the statement to all targets, each with its own text; the answers are still to come.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Node, Plan, Route, Routing, Show, StatementKind};
+use super::{InsertId, Node, Plan, Route, Routing, Show, StatementKind};
 use crate::error::{Result, SqlError};
 use crate::key::{Destination, TabletType};
 use crate::sql::{Edits, Operand, Statement, Template, Token, TokenKind, literal, syntax_error};
@@ -96,7 +96,16 @@ impl<'a> Planner<'a> {
         let reads_session = node_reads_session(&node);
         let params = u16::try_from(self.statement.params.len()).unwrap_or(u16::MAX);
         let uses_tables = !tables.is_empty();
-        Plan { kind, node, tables, uses_tables, params, reads_session, counts_rows: false }
+        Plan {
+            kind,
+            node,
+            tables,
+            uses_tables,
+            params,
+            reads_session,
+            counts_rows: false,
+            insert_id: InsertId::Told,
+        }
     }
 
     /// A plan for a statement that passes without a look at its tables. Only a query without FROM (or

@@ -9,8 +9,8 @@ use super::clauses::Run;
 use super::context::Planner;
 use super::insert_parts::{Parts, Source, column_name};
 use super::{
-    FoundRow, Insert, InsertSequence, InsertSharding, Node, Plan, Routing, SequenceRef, StatementKind,
-    VerifyVindex, insert_select, qualifiers, query, session_values,
+    FoundRow, Insert, InsertId, InsertSequence, InsertSharding, Node, Plan, Routing, SequenceRef,
+    StatementKind, VerifyVindex, insert_select, qualifiers, query, session_values,
 };
 use crate::error::{Result, SqlError};
 use crate::key::Destination;
@@ -29,7 +29,12 @@ pub(super) fn plan(planner: &Planner<'_>, kind: StatementKind) -> Result<Plan> {
         let keyspace = planner.selected()?;
         qualifiers::replace(planner, &keyspace, &mut edits)?;
         let route = planner.route(Some(keyspace), Routing::ByDestination(destination.clone()), &edits);
-        return Ok(planner.unread(kind, Node::Modify(route)));
+        // What cannot be read goes to the shard as it is.
+        let insert_id = match Parts::read(planner) {
+            Ok(parts) => InsertId::of_insert(planner, &parts)?,
+            Err(_) => InsertId::Asked,
+        };
+        return Ok(Plan { insert_id, ..planner.unread(kind, Node::Modify(route)) });
     }
     let parts = Parts::read(planner)?;
     let mut tables = vec![parts.table.full_name().to_string()];
@@ -43,6 +48,10 @@ pub(super) fn plan(planner: &Planner<'_>, kind: StatementKind) -> Result<Plan> {
     if let Some(renamed) = renamed(planner, &parts) {
         edits.replace(parts.table_token.start..parts.table_token.end, vec![renamed]);
     }
+    let insert_id = match &parts.table.auto_increment {
+        Some(_) => InsertId::Told,
+        None => InsertId::of_insert(planner, &parts)?,
+    };
     let node = if let Some(first) = parts.query() {
         let (node, read) = insert_select::plan(planner, parts, first, &mut edits, kind)?;
         tables.extend(read);
@@ -52,7 +61,7 @@ pub(super) fn plan(planner: &Planner<'_>, kind: StatementKind) -> Result<Plan> {
     } else {
         insert_rows(planner, &parts, &mut edits, kind)?
     };
-    Ok(planner.plan(kind, node, tables))
+    Ok(Plan { insert_id, ..planner.plan(kind, node, tables) })
 }
 
 /// The table's real name, where a routing rule gave it another.
@@ -160,7 +169,7 @@ pub(super) fn tell_found(planner: &Planner<'_>, parts: &Parts, column: &str, edi
 /// The columns in the order of the values. Without a list they are those that `*` shows, generated
 /// ones with them (which take DEFAULT only: the server sees to that); rows of nothing at all take the
 /// default of every column.
-fn listed_columns(parts: &Parts, rows: &[Vec<Run>]) -> Result<Vec<String>> {
+pub(super) fn listed_columns(parts: &Parts, rows: &[Vec<Run>]) -> Result<Vec<String>> {
     let table = &parts.table;
     match &parts.columns {
         Some(columns) => Ok(columns.clone()),
@@ -308,7 +317,7 @@ fn given_value(planner: &Planner<'_>, range: Run) -> Result<Option<Operand>> {
     }
 }
 
-fn is_default(planner: &Planner<'_>, tokens: &[Token]) -> bool {
+pub(super) fn is_default(planner: &Planner<'_>, tokens: &[Token]) -> bool {
     let text = planner.statement.text;
     match tokens {
         [token] => token.is_word(text, "default"),

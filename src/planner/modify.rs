@@ -13,14 +13,18 @@ use super::query::{
     targeted,
 };
 use super::scope::Analysis;
-use super::{Node, Plan, Routing, StatementKind, keyed, object_parts, qualifiers, session_values};
+use super::{InsertId, Node, Plan, Routing, StatementKind, keyed, object_parts, qualifiers, session_values};
 use crate::error::{Result, SqlError};
-use crate::sql::{Edits, Piece, TokenKind, parse};
+use crate::sql::{Edits, Piece, parse};
 use crate::vschema::Table;
 
 pub(super) fn plan(planner: &Planner<'_>, kind: StatementKind) -> Result<Plan> {
+    let insert_id = InsertId::of_expressions(planner)?;
+    Ok(Plan { insert_id, ..planned(planner, kind)? })
+}
+
+fn planned(planner: &Planner<'_>, kind: StatementKind) -> Result<Plan> {
     check_functions(planner)?;
-    check_insert_id(planner, kind)?;
     let mut edits = Edits::default();
     session_values::replace(planner, &mut edits);
     if let Some(route) = targeted(planner, &mut edits)? {
@@ -47,32 +51,6 @@ pub(super) fn plan(planner: &Planner<'_>, kind: StatementKind) -> Result<Plan> {
     let tables = table_names(&analysis);
     let node = node(planner, &change, &analysis, edits, kind)?;
     Ok(planner.plan(kind, node, tables))
-}
-
-/// `LAST_INSERT_ID(expr)` is told by the answer to an UPDATE, unless the value is zero; the condition may be
-/// evaluated where no row is changed.
-fn check_insert_id(planner: &Planner<'_>, kind: StatementKind) -> Result<()> {
-    if kind != StatementKind::Update {
-        return refuse_set_insert_id(planner, "DELETE");
-    }
-    let statement = &planner.statement;
-    let mut depth = 0_usize;
-    let condition = statement.tokens.iter().enumerate().position(|(index, token)| {
-        match token.kind {
-            TokenKind::LeftParen => depth += 1,
-            TokenKind::RightParen => depth = depth.saturating_sub(1),
-            _ => {}
-        }
-        depth == 0 && (statement.is_word(index, "where") || statement.is_word(index, "order"))
-    });
-    let lost = |index: usize| {
-        let zero = statement.tokens.get(index + 2).is_some_and(|token| token.text(statement.text) == b"0");
-        condition.is_some_and(|condition| index > condition) || zero || statement.is_word(index + 2, "null")
-    };
-    if set_insert_ids(planner).any(lost) {
-        return Err(SqlError::unsupported("LAST_INSERT_ID(expr) in this place of an UPDATE"));
-    }
-    Ok(())
 }
 
 /// The parts of an UPDATE or DELETE that matter here.
@@ -198,7 +176,7 @@ fn node(
             }
             if !shards.is_single() {
                 // One server keeps the last value, and rows have no order over shards.
-                refuse_set_insert_id(planner, "an UPDATE of several shards")?;
+                refuse_set_insert_id(planner, "a change of several shards")?;
             }
             (shards.keyspace, shards.routing)
         }

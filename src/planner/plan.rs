@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use super::{Gather, Insert, InsertSelect, KeyedChange, Routing, SessionCommand, Vexplain};
+use super::{Gather, Insert, InsertId, InsertSelect, KeyedChange, Routing, SessionCommand, Vexplain};
 pub use crate::sql::StatementKind;
 use crate::sql::{Operand, Template};
 
@@ -29,6 +29,8 @@ pub struct Plan {
     pub reads_session: bool,
     /// `SQL_CALC_FOUND_ROWS` with a LIMIT: the server that answers is asked for FOUND_ROWS() behind it.
     pub counts_rows: bool,
+    /// How the session learns its `LAST_INSERT_ID()` from it.
+    pub insert_id: InsertId,
 }
 
 // === impl Plan ===

@@ -12,7 +12,7 @@ use super::context::Planner;
 use super::predicate::{self, Shards, Verdict};
 use super::scope::Analysis;
 use super::{
-    Node, Plan, Routing, SequenceRef, StatementKind, gather, insert, locks, qualifiers, scatter,
+    InsertId, Node, Plan, Routing, SequenceRef, StatementKind, gather, insert, locks, qualifiers, scatter,
     session_values, system,
 };
 use crate::error::{Result, SqlError};
@@ -29,7 +29,10 @@ pub(super) fn plan(planner: &Planner<'_>, kind: StatementKind) -> Result<Plan> {
     if counts_rows && !plan.node.has_one_source() {
         return Err(SqlError::unsupported("SQL_CALC_FOUND_ROWS with LIMIT over several shards"));
     }
-    Ok(Plan { counts_rows, ..plan })
+    if !plan.node.has_one_source() {
+        refuse_set_insert_id(planner, "a query over several shards")?;
+    }
+    Ok(Plan { counts_rows, insert_id: InsertId::of_expressions(planner)?, ..plan })
 }
 
 fn uncounted(planner: &Planner<'_>, kind: StatementKind) -> Result<Plan> {
@@ -37,7 +40,6 @@ fn uncounted(planner: &Planner<'_>, kind: StatementKind) -> Result<Plan> {
         return Ok(plan);
     }
     check_functions(planner)?;
-    refuse_set_insert_id(planner, "a query")?;
     if let Some(node) = next_values(planner)? {
         return Ok(planner.plan(kind, node, Vec::new()));
     }

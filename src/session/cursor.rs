@@ -102,7 +102,7 @@ async fn open_forwarded(
             }
             Event::Ok(ok) => {
                 answered.affected_rows = ok.affected_rows;
-                answered.last_insert_id = ok.last_insert_id;
+                answered.last_insert_id = Some(ok.last_insert_id).filter(|id| *id != 0);
                 client.write_ok(&OkPacket { status: with_more(status, false), session_state: b"", ..ok });
                 return Ok(Ok((answered, None)));
             }

@@ -272,6 +272,7 @@ mod tests {
             params: 0,
             reads_session: false,
             counts_rows: false,
+            insert_id: crate::planner::InsertId::Told,
         };
         let vschema = VSchema::from_json("{}", 1).unwrap();
         let metrics = crate::metrics::Metrics::new().unwrap();

@@ -23,7 +23,7 @@ use crate::executor::{self, ExecContext, MemoryBudget, Protocol, RowFormat};
 use crate::frontend::Closed;
 use crate::key::TabletType;
 use crate::metrics::Routes;
-use crate::planner::{self, Node, Plan, StatementKind};
+use crate::planner::{self, InsertId, Node, Plan, StatementKind};
 use crate::protocol::response::OkPacket;
 use crate::protocol::statement::Execute;
 use crate::sql::{self, Bindings, is_system_schema};
@@ -390,6 +390,7 @@ impl Session {
             names_tables: plan.uses_tables,
             routes: self.routes.as_ref(),
             no_auto_value_on_zero: self.no_auto_value_on_zero,
+            insert_id: &plan.insert_id,
             deadline: limits.query_timeout.map(|timeout| Instant::now() + timeout),
             memory: &memory,
             sequences: &self.shared.sequences,
@@ -405,7 +406,7 @@ impl Session {
         };
         let answered = if self.explained.is_some() {
             Box::pin(vexplain::take(&mut self.client, entry, output)).await?
-        } else if self.cursor_wanted && !plan.counts_rows {
+        } else if self.cursor_wanted && !plan.counts_rows && plan.insert_id == InsertId::Told {
             let opened =
                 cursor::open(&mut self.client, entry, output, status, limits.query_memory.bytes).await?;
             opened.map(|(answered, cursor)| {
@@ -431,8 +432,8 @@ impl Session {
             self.state.row_count = i64::try_from(answered.affected_rows).unwrap_or(i64::MAX);
             series.rows_affected.inc_by(answered.affected_rows);
         }
-        if answered.last_insert_id != 0 {
-            self.state.last_insert_id = answered.last_insert_id;
+        if let Some(id) = answered.last_insert_id {
+            self.state.last_insert_id = id;
         }
         self.state.warn(answered.warnings.iter().cloned(), usize::from(answered.warned));
     }

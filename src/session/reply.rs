@@ -31,8 +31,8 @@ pub(super) struct Answered {
     pub(super) rows: u64,
     /// How many rows were changed.
     pub(super) affected_rows: u64,
-    /// The first generated id, or 0.
-    pub(super) last_insert_id: u64,
+    /// What `LAST_INSERT_ID()` becomes; none where it stays.
+    pub(super) last_insert_id: Option<u64>,
     /// What SHOW WARNINGS will say.
     pub(super) warnings: Vec<Warning>,
     /// How many warnings there were, of which a server may have kept only some.
@@ -97,7 +97,7 @@ pub(super) async fn send(
             });
             Ok(Ok(Answered {
                 affected_rows: summary.affected_rows,
-                last_insert_id: if summary.keeps_insert_id { 0 } else { summary.last_insert_id },
+                last_insert_id: summary.session_id(),
                 warnings: summary.notes,
                 warned: summary.warnings,
                 ..Answered::default()
@@ -161,9 +161,7 @@ async fn send_forwarded(
             Event::RowsEnd(ok) | Event::Ok(ok) => {
                 let is_end_of_rows = matches!(event, Event::RowsEnd(_));
                 answered.affected_rows = ok.affected_rows;
-                if ok.last_insert_id != 0 {
-                    answered.last_insert_id = ok.last_insert_id;
-                }
+                let told = (ok.last_insert_id, ok.affected_rows);
                 let warned = ok.warnings > 0;
                 let ok = OkPacket {
                     status: client_status(status, ok.status, more),
@@ -182,6 +180,7 @@ async fn send_forwarded(
                     if warned {
                         answered.warnings = warnings(&mut forward).await;
                     }
+                    answered.last_insert_id = forward.insert_id(told.0, told.1).await;
                     if counts_rows {
                         answered.rows = found_rows(&mut forward).await;
                     }

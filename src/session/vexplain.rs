@@ -182,7 +182,7 @@ pub(super) async fn take(
     match output {
         Output::Done(summary) => Ok(Ok(Answered {
             affected_rows: summary.affected_rows,
-            last_insert_id: summary.last_insert_id,
+            last_insert_id: summary.session_id(),
             warned: summary.warnings,
             warnings: summary.notes,
             ..Answered::default()
@@ -224,10 +224,9 @@ pub(super) async fn take(
                     Event::LocalInfile(_) => forward.send_local_infile(b""),
                     Event::RowsEnd(ok) | Event::Ok(ok) => {
                         answered.affected_rows = ok.affected_rows;
-                        if ok.last_insert_id != 0 {
-                            answered.last_insert_id = ok.last_insert_id;
-                        }
+                        let told = (ok.last_insert_id, ok.affected_rows);
                         if forward.is_done() {
+                            answered.last_insert_id = forward.insert_id(told.0, told.1).await;
                             return Ok(Ok(answered));
                         }
                     }

@@ -14,7 +14,7 @@ use shardgate::executor::{
 use shardgate::health::Health;
 use shardgate::key::{KeyRange, TabletType};
 use shardgate::metrics::Metrics;
-use shardgate::planner::{Node, Plan, Route, Routing, StatementKind};
+use shardgate::planner::{InsertId, Node, Plan, Route, Routing, StatementKind};
 use shardgate::protocol::capability::Capabilities;
 use shardgate::protocol::column::Columns;
 use shardgate::protocol::row::RawRow;
@@ -195,6 +195,7 @@ impl Gate {
             names_tables: true,
             routes: None,
             no_auto_value_on_zero: false,
+            insert_id: &plan.insert_id,
             deadline: None,
             memory: &memory,
             sequences: &self.sequences,
@@ -259,6 +260,7 @@ pub(crate) fn plan(kind: StatementKind, node: Node) -> Plan {
         params: 0,
         reads_session: false,
         counts_rows: false,
+        insert_id: InsertId::Told,
     }
 }
 

@@ -15,6 +15,13 @@ pub const TESTS: &[Test] = &[
         cases(bed, "gather.cases", include_str!("../cases/gather.cases"))
     }),
     Test::shared("statements/write", |bed| cases(bed, "write.cases", include_str!("../cases/write.cases"))),
+    Test::shared("statements/insert ids", |bed| {
+        cases(bed, "insert_id.cases", include_str!("../cases/insert_id.cases"))?;
+        // Where an unchanged row counts as changed.
+        let mut pair = bed.cluster().pair_as(&Login::to("lone").with(crate::wire::FOUND_ROWS));
+        pair.cases("insert_id.cases", include_str!("../cases/insert_id.cases"));
+        Ok(())
+    }),
     Test::shared("statements/transaction", |bed| {
         cases(bed, "transaction.cases", include_str!("../cases/transaction.cases"))
     }),

@@ -3,6 +3,12 @@ CREATE TABLE IF NOT EXISTS memo (
   body VARCHAR(200)
 ) DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_general_ci;
 
+CREATE TABLE IF NOT EXISTS numbered (
+  id BIGINT NOT NULL AUTO_INCREMENT PRIMARY KEY,
+  u INT UNIQUE,
+  n INT
+);
+
 CREATE TABLE IF NOT EXISTS auto_insert_seq (id INT NOT NULL PRIMARY KEY, next_id BIGINT, cache BIGINT) COMMENT 'vitess_sequence';
 INSERT IGNORE INTO auto_insert_seq (id, next_id, cache) VALUES (0, 1, 1000);
 CREATE TABLE IF NOT EXISTS auto_vexplain_seq (id INT NOT NULL PRIMARY KEY, next_id BIGINT, cache BIGINT) COMMENT 'vitess_sequence';
