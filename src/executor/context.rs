@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use super::own_writes::OwnWrites;
-use super::{MemoryBudget, Scratch, Sequences, Trace};
+use super::{Heat, MemoryBudget, Scratch, Sequences, Trace};
 use crate::backend::{Pools, Settings};
 use crate::error::{Kind, Outcome, Result, SqlError};
 use crate::health::Health;
@@ -71,6 +71,8 @@ pub struct ExecContext<'a> {
     pub sequences: &'a Sequences,
     /// Where queries run over copies of their tables.
     pub scratch: &'a Scratch,
+    /// Where the load of shards and keys is sampled.
+    pub heat: &'a Heat,
     /// Counts the shard queries of this statement.
     pub routes: Option<&'a Routes>,
     /// The gate's metrics.

@@ -137,6 +137,9 @@ impl<'a> ExecContext<'a> {
         for row in all {
             let id = self.row_id(sharding, row)?;
             let shard = owner(keyspace, &id)?;
+            if insert.rows.len() == 1 {
+                self.heat.note(&sharding.vindex, &id, shard);
+            }
             let at = keyspace.shards.iter().position(|known| Arc::ptr_eq(known, shard)).unwrap_or(0);
             rows_of[at].push(row);
         }

@@ -18,6 +18,7 @@ mod context;
 mod control;
 mod distinct;
 mod gather;
+mod heat;
 mod insert;
 mod insert_id;
 mod insert_select;
@@ -49,6 +50,7 @@ mod warning;
 
 pub use context::{ExecContext, Protocol};
 pub(crate) use control::ControlLinks;
+pub use heat::{Heat, KeyHeat, KeyspaceHeat, SAMPLE, ShardHeat};
 pub use memory::{MemoryBudget, MemoryLimits};
 pub use notes::{Notes, SharedNotes};
 pub use output::{Forward, OkSummary, Output, Rows, SchemaName};

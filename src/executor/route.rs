@@ -94,7 +94,11 @@ impl ExecContext<'_> {
                 match map(&condition.vindex, &condition.values, &condition.domains, |operand| {
                     self.routing_value(operand)
                 })? {
-                    Destination::Id(id) => owner(keyspace, &id).map(Some),
+                    Destination::Id(id) => {
+                        let shard = owner(keyspace, &id)?;
+                        self.heat.note(&condition.vindex, &id, shard);
+                        Ok(Some(shard))
+                    }
                     Destination::Any => self.any_shard(keyspace).map(Some),
                     // The plan is for one shard.
                     Destination::All => Err(SqlError::unsupported(

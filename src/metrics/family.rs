@@ -11,7 +11,7 @@ use std::fmt::Write as _;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use prometheus::core::Metric as _;
-use prometheus::{Counter, Histogram, IntCounter, IntGauge};
+use prometheus::{Counter, Gauge, Histogram, IntCounter, IntGauge};
 
 use super::catalogue::{Description, Kind};
 
@@ -21,6 +21,7 @@ pub(super) struct Family<M>(Arc<Inner<M>>);
 pub(super) type Counters = Family<IntCounter>;
 pub(super) type Sums = Family<Counter>;
 pub(super) type Gauges = Family<IntGauge>;
+pub(super) type Ratios = Family<Gauge>;
 pub(super) type Histograms = Family<Histogram>;
 
 /// Does something with the values of the labels.
@@ -216,6 +217,7 @@ macro_rules! single {
 single!(IntCounter, Kind::Counter);
 single!(Counter, Kind::Counter);
 single!(IntGauge, Kind::Gauge);
+single!(Gauge, Kind::Gauge);
 
 impl Number for Histogram {
     const KIND: Kind = Kind::Histogram;

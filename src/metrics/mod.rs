@@ -15,6 +15,7 @@ mod query;
 mod register;
 mod tablet;
 mod topology;
+mod trouble;
 mod twopc;
 
 use std::fmt;
@@ -28,6 +29,7 @@ pub use health::{BufferSeries, HealthMetrics, HealthSeries};
 pub use query::{ApiSeries, ExecutionSeries, PlanCacheMetrics, QueryMetrics, Routes};
 pub use tablet::{BackendMetrics, TabletLabels, TabletSeries};
 pub use topology::TopologyMetrics;
+pub use trouble::{TroubleMetrics, Unevenness};
 pub use twopc::TwoPcMetrics;
 
 use family::Published;
@@ -56,6 +58,8 @@ pub struct Metrics {
     pub twopc: TwoPcMetrics,
     /// Deadlocks over several shards.
     pub deadlock: DeadlockMetrics,
+    /// What to look into.
+    pub trouble: TroubleMetrics,
 }
 
 /// Client connections and logins.
@@ -130,6 +134,7 @@ impl Metrics {
         let control = ControlMetrics::new(&register)?;
         let twopc = TwoPcMetrics::new(&register)?;
         let deadlock = DeadlockMetrics::new(&register)?;
+        let trouble = TroubleMetrics::new(&register)?;
         let (families, descriptions) = register.finish();
         let last_size = AtomicUsize::new(0);
         Ok(Self {
@@ -145,6 +150,7 @@ impl Metrics {
             control,
             twopc,
             deadlock,
+            trouble,
         })
     }
 

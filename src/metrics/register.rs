@@ -8,12 +8,12 @@ use std::cell::RefCell;
 
 use prometheus::core::{MetricVec, MetricVecBuilder};
 use prometheus::{
-    CounterVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec,
-    Opts,
+    CounterVec, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
+    IntGaugeVec, Opts,
 };
 
 use super::catalogue::Description;
-use super::family::{Counters, Family, Gauges, Histograms, Number, Published, Sums};
+use super::family::{Counters, Family, Gauges, Histograms, Number, Published, Ratios, Sums};
 
 /// Vitess's buckets for timings (the defaults of its Prometheus backend), in seconds; the largest
 /// bucket is 10 s.
@@ -49,6 +49,11 @@ impl Register {
 
     pub(super) fn gauges(&self, name: &str, help: &str, labels: &[&str]) -> prometheus::Result<Gauges> {
         Ok(self.keep(name, help, labels, IntGaugeVec::new(Opts::new(name, help), labels)?))
+    }
+
+    /// Parts of a whole, 0 to 1.
+    pub(super) fn ratios(&self, name: &str, help: &str, labels: &[&str]) -> prometheus::Result<Ratios> {
+        Ok(self.keep(name, help, labels, GaugeVec::new(Opts::new(name, help), labels)?))
     }
 
     pub(super) fn histogram(&self, name: &str, help: &str, buckets: &[f64]) -> prometheus::Result<Histogram> {

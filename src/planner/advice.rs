@@ -3,18 +3,21 @@
 //! Only what the plan and the VSchema say for certain: nothing here is measured or guessed. It is asked for
 //! where a plan is made or explained, never where one runs.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::context::Planner;
 use super::{Node, Plan, PlanContext, Routing, keys};
 use crate::sql::Statement;
-use crate::vschema::Table;
+use crate::vschema::{KeyPart, Table};
 
 /// One remark on a plan.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Advice {
     /// All shards are asked, and no condition is on a sharding column.
     NoCondition(String),
+    /// All shards are asked, and a condition on another column would choose them if a lookup vindex were on it.
+    Lookup(String),
     /// All shards are asked, although a condition is on a sharding column.
     UnusableCondition(String),
     /// One server answers over copies of the tables.
@@ -28,7 +31,10 @@ impl Advice {
     #[must_use]
     pub fn text(&self) -> &str {
         match self {
-            Self::NoCondition(text) | Self::UnusableCondition(text) | Self::Gathered(text) => text,
+            Self::NoCondition(text)
+            | Self::Lookup(text)
+            | Self::UnusableCondition(text)
+            | Self::Gathered(text) => text,
         }
     }
 
@@ -37,6 +43,7 @@ impl Advice {
     pub fn reason(&self) -> &'static str {
         match self {
             Self::NoCondition(_) => "no_condition",
+            Self::Lookup(_) => "lookup",
             Self::UnusableCondition(_) => "unusable_condition",
             Self::Gathered(_) => "gathered",
         }
@@ -78,16 +85,47 @@ pub fn advice(plan: &Plan, statement: &Statement<'_>, context: &PlanContext<'_>)
             columns.iter().map(|(column, vindex)| format!("{column} ({vindex})")).collect();
         let shown = shown.join(" or ");
         let name = table.full_name();
-        all.push(if conditions.is_empty() {
-            Advice::NoCondition(format!("all shards of {name} are asked: a condition on {shown} would choose them"))
+        let (text, advice): (_, fn(String) -> Advice) = if conditions.is_empty() {
+            let text = format!("all shards of {name} are asked: a condition on {shown} would choose them");
+            (text, Advice::NoCondition)
         } else {
-            Advice::UnusableCondition(format!(
+            let text = format!(
                 "all shards of {name} are asked: the condition on {first} must hold for every row, be = or IN with \
                  values, and compare as the column's vindex does"
-            ))
+            );
+            (text, Advice::UnusableCondition)
+        };
+        all.push(match lookups(&table, &usage.fixed) {
+            None => advice(text),
+            Some(lookups) => Advice::Lookup(format!("{text}; {lookups} would choose them, too")),
         });
     }
     all
+}
+
+/// The lookup vindexes that would choose shards by the conditions that are there.
+fn lookups(table: &Table, fixed: &BTreeSet<String>) -> Option<String> {
+    let is_unique = |column: &str| {
+        let is_it = |part: &KeyPart| part.column.as_ref().is_some_and(|own| own.eq_ignore_ascii_case(column));
+        table
+            .keys
+            .iter()
+            .flat_map(|keys| keys.iter())
+            .any(|key| matches!(&key.parts[..], [part] if is_it(part)))
+    };
+    let qualifier = format!("{}.", keys::identifier(&table.name));
+    let mut all = Vec::new();
+    for column in fixed.iter().filter_map(|column| column.strip_prefix(&qualifier)) {
+        let own = table.column_vindexes.iter().find(|own| own.position(column).is_some());
+        all.push(match own {
+            Some(own) => {
+                format!("lookup vindex {} on {column}, which cannot be used here", own.vindex.name())
+            }
+            None if is_unique(column) => format!("a unique lookup vindex on {column}"),
+            None => format!("a lookup vindex on {column} (if few shards have one of its values)"),
+        });
+    }
+    (!all.is_empty()).then(|| all.join(", or "))
 }
 
 /// The tables of which a plan asks all shards.

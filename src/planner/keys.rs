@@ -25,6 +25,8 @@ pub(super) struct Usage {
     grouping: BTreeSet<String>,
     /// `table.column word`.
     pub(super) filters: BTreeSet<String>,
+    /// `table.column` that equals a value, or one of several, in every row that WHERE lets through.
+    pub(super) fixed: BTreeSet<String>,
     selected: BTreeSet<String>,
     joins: BTreeSet<String>,
 }
@@ -99,6 +101,7 @@ pub(super) fn usage(planner: &Planner<'_>) -> Result<(&'static str, Usage)> {
                 }
             }
             reader.conditions(update.selection.as_ref(), &tables);
+            reader.fixed(update.selection.as_ref(), &tables);
             "UPDATE"
         }
         ast::Statement::Delete(delete) => {
@@ -108,6 +111,7 @@ pub(super) fn usage(planner: &Planner<'_>) -> Result<(&'static str, Usage)> {
                 reader.join(joined, &mut tables);
             }
             reader.conditions(delete.selection.as_ref(), &tables);
+            reader.fixed(delete.selection.as_ref(), &tables);
             "DELETE"
         }
         _ => return Err(SqlError::unsupported("VEXPLAIN KEYS of anything but queries and changes of rows")),
@@ -159,6 +163,7 @@ impl<'a> Reader<'a, '_> {
             }
         }
         self.conditions(select.selection.as_ref(), &tables);
+        self.fixed(select.selection.as_ref(), &tables);
         self.conditions(select.having.as_ref(), &tables);
         if let GroupByExpr::Expressions(all, _) = &select.group_by {
             for own in all {
@@ -273,6 +278,31 @@ impl<'a> Reader<'a, '_> {
         self.subqueries(condition, tables);
     }
 
+    /// The equalities with values that hold for every row.
+    fn fixed(&mut self, condition: Option<&Expr>, tables: &Tables<'a>) {
+        match condition {
+            Some(Expr::Nested(inner)) => self.fixed(Some(inner), tables),
+            Some(Expr::BinaryOp { left, op: BinaryOperator::And, right }) => {
+                self.fixed(Some(left), tables);
+                self.fixed(Some(right), tables);
+            }
+            Some(Expr::BinaryOp { left, op: BinaryOperator::Eq, right }) => {
+                let own = match (tables.column(left), tables.column(right)) {
+                    (Some(column), None) if is_value(right, tables) => Some(column),
+                    (None, Some(column)) if is_value(left, tables) => Some(column),
+                    _ => None,
+                };
+                self.usage.fixed.extend(own);
+            }
+            Some(Expr::InList { expr, list, negated: false })
+                if list.iter().all(|one| is_value(one, tables)) =>
+            {
+                self.usage.fixed.extend(tables.column(expr));
+            }
+            _ => {}
+        }
+    }
+
     fn compare(&mut self, left: &Expr, (word, sign): (&str, &str), right: &Expr, tables: &Tables<'a>) {
         match (tables.column(left), tables.column(right)) {
             (Some(left), Some(right)) => {
@@ -371,6 +401,11 @@ fn columns_of(expression: &Expr, tables: &Tables<'_>) -> Vec<String> {
     columns.found
 }
 
+/// Whether an expression is the same for all rows.
+fn is_value(expression: &Expr, tables: &Tables<'_>) -> bool {
+    columns_of(expression, tables).is_empty() && super::walk::subqueries(expression, false).is_empty()
+}
+
 fn constraint(join: &ast::JoinOperator) -> Option<&ast::JoinConstraint> {
     use ast::JoinOperator as J;
     match join {
@@ -415,7 +450,7 @@ pub(super) fn qualified(table: &str, column: &str) -> String {
 }
 
 /// A name, quoted where it is more than a plain word.
-fn identifier(name: &str) -> String {
+pub(super) fn identifier(name: &str) -> String {
     let plain = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'$')
         && !name.bytes().all(|byte| byte.is_ascii_digit());
     if plain { name.to_owned() } else { crate::sql::literal::identifier(name) }

@@ -50,8 +50,8 @@ pub struct Readiness {
 pub type Ask<T> = Box<dyn Fn() -> T + Send + Sync>;
 
 /// The pages below `/debug/`.
-pub(super) const PAGES: [&str; 7] =
-    ["health/tablets", "query_plans", "querylogz", "queryz", "topology", "transactions", "vschema"];
+pub(super) const PAGES: [&str; 8] =
+    ["advice", "health/tablets", "query_plans", "querylogz", "queryz", "topology", "transactions", "vschema"];
 
 /// What a page is asked for.
 #[derive(Debug, Default, Deserialize)]

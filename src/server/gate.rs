@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::admin::{self, Admin, Readiness};
+use super::advice;
 use super::listener::{Accepted, Welcome};
 use super::pages::GatePages;
 use super::persona::Persona;
@@ -25,7 +26,7 @@ use crate::backend::Pools;
 use crate::config::Config;
 use crate::deadlock::{Deadlocks, Detector};
 use crate::error::SqlError;
-use crate::executor::{MemoryLimits, Scratch, Sequences};
+use crate::executor::{Heat, MemoryLimits, Scratch, Sequences};
 use crate::frontend::{self, ClientStream, Closed};
 use crate::health::Health;
 use crate::metrics::{Metrics, TabletLabels};
@@ -34,6 +35,7 @@ use crate::session::live_log::LiveLog;
 use crate::session::plan_cache::PlanCache;
 use crate::session::query_log::QueryLog;
 use crate::session::registry::{Kill, Registry};
+use crate::session::repeats::Repeats;
 use crate::session::statistics::Statistics;
 use crate::session::{self, Limits, Shared, VSchemaDdl, Worlds};
 use crate::sql::LexOptions;
@@ -131,6 +133,8 @@ impl Gate {
         let shared = Shared {
             vschema_ddl,
             statistics: Statistics::default(),
+            repeats: Repeats::default(),
+            heat: Heat::new(!config.log.query_log_redact),
             live: LiveLog::default(),
             query_log: log.await.map_err(|error| format!("log.query_log: {error}"))?,
             world: Worlds::new(Arc::clone(&current.snapshot), Arc::clone(&current.vschema), &schema),
@@ -247,6 +251,7 @@ impl Gate {
             refresh: Box::new(move || {
                 count_plans(&counted);
                 count_primaries(&counted);
+                advice::count_heat(&counted);
                 aged.count_age();
             }),
         }

@@ -1,6 +1,7 @@
 //! How do the parts of the gate become one process that starts, serves and stops?
 
 pub mod admin;
+mod advice;
 mod backend_tls;
 pub mod gate;
 mod html;

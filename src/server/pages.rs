@@ -37,6 +37,7 @@ impl Pages for GatePages {
         let most = query.limit.unwrap_or(ROWS);
         let now = |value: Value| std::future::ready(Some(value)).boxed();
         match name {
+            "advice" => now(self.advice(most)),
             "health/tablets" => now(self.tablets()),
             "vschema" => now(self.shared.world.load().vschema.to_json()),
             "topology" => now(self.topology.to_json()),

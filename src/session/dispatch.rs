@@ -21,6 +21,7 @@ impl Session {
             self.shared.metrics.frontend.idle_closed.inc();
         }
         self.shared.metrics.frontend.bytes_out.inc_by(self.client.take_delivered());
+        self.run.end(&self.shared.metrics.trouble);
         // What is still open on shards is rolled back now, not when the session's memory goes.
         if self.transactions.is_open() {
             self.transactions.rollback().await;
@@ -157,6 +158,7 @@ impl Session {
         self.prepared.clear();
         self.sql_statements.clear();
         self.locks = None;
+        self.forget_run();
         let settings = if self.scope.options.mariadb {
             self.login_settings.clone()
         } else {

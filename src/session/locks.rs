@@ -8,6 +8,7 @@ use std::sync::Arc;
 use bytes::{BufMut as _, BytesMut};
 
 use super::interrupt::{Interruption, interruptible};
+use super::pin::{Pin, PinReason};
 use super::query::{Parameters, Request};
 use super::state::Warning;
 use super::{Session, World};
@@ -40,6 +41,7 @@ pub(super) struct Locks {
     settings: Arc<Settings>,
     /// How many locks are held; none where that is not known.
     held: Option<u32>,
+    _pin: Pin,
 }
 
 impl Session {
@@ -107,7 +109,10 @@ impl Session {
             }
             let connection = self.shared.pools.dial(tablet).await.map_err(|error| error.for_shard(&name))?;
             let settings = self.shared.pools.settings().baseline();
-            let mut own = Box::new(Locks { connection, tablet: Arc::clone(tablet), settings, held: Some(0) });
+            let (entry, metrics) = (self.registration.entry(), &self.shared.metrics);
+            let pin = Pin::new(entry, metrics, PinReason::NamedLock, &tablet.alias);
+            let tablet = Arc::clone(tablet);
+            let mut own = Box::new(Locks { connection, tablet, settings, held: Some(0), _pin: pin });
             own.connection.run(SETUP).await.map_err(|error| error.for_shard(&name))?;
             self.locks = Some(own);
         }

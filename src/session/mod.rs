@@ -26,12 +26,14 @@ mod like;
 pub mod live_log;
 mod locks;
 mod notes;
+pub mod pin;
 pub mod plan_cache;
 mod prepared;
 mod query;
 pub mod query_log;
 mod record;
 pub mod registry;
+pub mod repeats;
 mod reply;
 mod row_limit;
 mod schema_rows;
@@ -60,7 +62,7 @@ use tokio_util::sync::CancellationToken;
 use crate::backend::{Pools, Settings};
 use crate::config::TransactionMode;
 use crate::deadlock::Deadlocks;
-use crate::executor::{MemoryLimits, OwnWrites, Scratch, Sequences};
+use crate::executor::{Heat, MemoryLimits, OwnWrites, Scratch, Sequences};
 use crate::frontend::{self, ClientConnection, ClientStream, Closed, Login, LoginSettings};
 use crate::health::Health;
 use crate::metrics::{GaugeGuard, Metrics};
@@ -74,6 +76,7 @@ pub use alter_vschema::VSchemaDdl;
 use live_log::LiveLog;
 use plan_cache::{PlanCache, Scope};
 use registry::{Registration, Registry};
+use repeats::Repeats;
 use state::SessionState;
 use statements::{PreparedStatement, PreparedStatements};
 use statistics::Statistics;
@@ -108,6 +111,10 @@ pub struct Shared {
     pub metrics: Arc<Metrics>,
     /// What each kind of statement has cost.
     pub statistics: Statistics,
+    /// Queries that clients repeat with other values.
+    pub repeats: Repeats,
+    /// Where the load of shards and keys is sampled.
+    pub heat: Heat,
     /// Who watches statements at this moment.
     pub live: LiveLog,
     /// Where statements are written down, if anywhere.
@@ -170,6 +177,8 @@ struct Session {
     multi_statements: bool,
     found_rows: bool,
     series: record::Series,
+    /// Its last queries.
+    run: repeats::Run,
     /// Where the running statement counts its shard queries.
     routes: Option<crate::metrics::Routes>,
     /// The running EXECUTE asked for a cursor.
@@ -273,6 +282,7 @@ impl Session {
             multi_statements: capabilities.contains(Capabilities::MULTI_STATEMENTS),
             found_rows: capabilities.contains(Capabilities::FOUND_ROWS),
             series,
+            run: repeats::Run::default(),
             routes: None,
             cursor_wanted: false,
             opened_cursor: None,

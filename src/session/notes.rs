@@ -1,8 +1,10 @@
 //! What does the gate add to the warnings of a statement?
 
+use super::Session;
 use super::reply::Answered;
 use super::state::Warning;
 use crate::planner::{Advice, Node, Plan, Show, Vexplain};
+use crate::sql;
 
 /// How many notes of the gate's own stand behind an EXPLAIN: the client is told to look for them.
 pub(super) fn notes_of(plan: &Plan) -> u16 {
@@ -30,15 +32,33 @@ pub(super) fn noted(mut answered: Answered, plan: &Plan) -> Answered {
         ),
         _ => return answered,
     };
-    // ER_YES, under which EXPLAIN tells what became of a statement.
     answered.warned = answered.warned.saturating_add(1);
-    answered.warnings.push(Warning { level: "Note", code: 1003, message });
+    answered.warnings.push(note(message));
     answered
 }
 
-/// What the plan of an explained statement might do better. Of copies, what ran has told already.
-pub(super) fn advised(own: &Vexplain) -> Vec<Warning> {
-    let told =
-        own.advice.iter().filter(|advice| !(own.form.executes() && matches!(advice, Advice::Gathered(_))));
-    told.map(|advice| Warning { level: "Note", code: 1003, message: advice.text().to_owned() }).collect()
+impl Session {
+    /// What an explained statement might do better, by its plan and by how clients send it. Of copies, what
+    /// ran has told already.
+    pub(super) fn advised(&self, own: &Vexplain, explained: &[u8]) -> Vec<Warning> {
+        let told = own
+            .advice
+            .iter()
+            .filter(|advice| !(own.form.executes() && matches!(advice, Advice::Gathered(_))));
+        let mut notes: Vec<_> = told.map(|advice| note(advice.text().to_owned())).collect();
+        let digest = sql::digest(explained, self.scope.options);
+        if let Some(seen) = self.shared.repeats.of(&self.counted_target(), &digest) {
+            notes.push(note(format!(
+                "clients have sent it {} times in {} rows of ten and more with other values: one query with IN, or a \
+                 join, could take the place of each row",
+                seen.statements, seen.rows
+            )));
+        }
+        notes
+    }
+}
+
+/// ER_YES, under which EXPLAIN tells what became of a statement.
+fn note(message: String) -> Warning {
+    Warning { level: "Note", code: 1003, message }
 }

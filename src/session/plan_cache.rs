@@ -46,6 +46,8 @@ pub struct Planned {
     pub(super) counts: Arc<StatementCounts>,
     /// Executions by table, and by what the plan might do better.
     counted: Vec<IntCounter>,
+    /// What the plan might do better.
+    reasons: Vec<&'static str>,
 }
 
 /// The plans of all sessions. Bounded by the bytes of its keys and an estimate of its plans.
@@ -117,7 +119,7 @@ impl Planned {
             vschema.keyspace(keyspace).is_some_and(|keyspace| keyspace.table(table).is_some())
         };
         let counted = plan.tables.iter().filter(listed).map(|name| metrics.by_table(&query, name)).collect();
-        Self { plan, series, counts, counted }
+        Self { plan, series, counts, counted, reasons: Vec::new() }
     }
 
     /// The same, counted by what it might do better as well.
@@ -126,8 +128,14 @@ impl Planned {
         let mut reasons: Vec<&'static str> = advice.iter().map(Advice::reason).collect();
         reasons.sort_unstable();
         reasons.dedup();
-        self.counted.extend(reasons.into_iter().map(|reason| metrics.advised(reason)));
+        self.counted.extend(reasons.iter().map(|reason| metrics.advised(reason)));
+        self.reasons = reasons;
         self
+    }
+
+    /// What the plan might do better ([`Advice::reason`]).
+    pub fn reasons(&self) -> &[&'static str] {
+        &self.reasons
     }
 
     /// What statements of this kind have cost.

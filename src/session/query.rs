@@ -173,17 +173,28 @@ impl Session {
 
     /// A plan with its metrics.
     pub(super) fn planned(&self, plan: Plan, statement: &sql::Statement<'_>, world: &World) -> Planned {
+        let tablet_type = self.scope.target.tablet_type;
+        let digest = sql::digest(statement.text, self.scope.options);
+        let counts = self.shared.statistics.of(
+            &self.counted_target(),
+            digest,
+            planner::plan_type(&plan),
+            &plan.tables,
+        );
+        let advice = planner::advice(&plan, statement, &plan_context(&self.scope.target, world));
+        let metrics = &self.shared.metrics.query;
+        Planned::new(plan, metrics, &world.vschema, tablet_type, counts).advised(&advice, metrics)
+    }
+
+    /// Where statements are counted to go.
+    pub(super) fn counted_target(&self) -> String {
         let Target { keyspace, tablet_type, .. } = &self.scope.target;
         let mut target = keyspace.as_deref().unwrap_or_default().to_owned();
         if *tablet_type != TabletType::Primary {
             target.push('@');
             target.push_str(tablet_type.as_str());
         }
-        let digest = sql::digest(statement.text, self.scope.options);
-        let counts = self.shared.statistics.of(&target, digest, planner::plan_type(&plan), &plan.tables);
-        let advice = planner::advice(&plan, statement, &plan_context(&self.scope.target, world));
-        let metrics = &self.shared.metrics.query;
-        Planned::new(plan, metrics, &world.vschema, *tablet_type, counts).advised(&advice, metrics)
+        target
     }
 
     /// Runs a plan and answers the client; false where that ended in an error.
@@ -223,6 +234,7 @@ impl Session {
         self.registration.entry().end();
         let bytes = self.client.written().saturating_sub(written);
         self.record(planned, request, (started.elapsed(), bytes), answered.as_ref().err());
+        self.note_repetition(planned, request, parameters);
         match answered {
             Ok(()) => Ok(true),
             Err(error) => {
@@ -388,6 +400,7 @@ impl Session {
             writes: !matches!(plan.kind, StatementKind::Select | StatementKind::Show),
             keyspace: self.scope.target.keyspace.as_ref().filter(|name| !is_system_schema(name.as_bytes())),
             names_tables: plan.uses_tables,
+            heat: &self.shared.heat,
             routes: self.routes.as_ref(),
             no_auto_value_on_zero: self.no_auto_value_on_zero,
             insert_id: &plan.insert_id,

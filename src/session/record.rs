@@ -4,16 +4,21 @@
 
 use std::time::Duration;
 
+use xxhash_rust::xxh64::xxh64;
+
 use super::Session;
 use super::plan_cache::Planned;
-use super::query::Request;
+use super::query::{Parameters, Request};
 use super::query_log;
+use super::repeats::{Query, Run};
 use super::statistics::Cost;
 use super::target::Target;
 use crate::error::SqlError;
 use crate::executor::RowFormat;
 use crate::metrics::labels::Operation;
 use crate::metrics::{ApiSeries, Metrics, Routes};
+use crate::planner::StatementKind;
+use crate::value::Value;
 
 /// The metrics of a session, resolved for its target.
 #[derive(Debug)]
@@ -69,6 +74,39 @@ impl Session {
         self.log(request, cost, error, (plan.kind.label(), &plan.tables));
     }
 
+    /// Hot path: notes a query for the pattern of one that is repeated with other values.
+    pub(super) fn note_repetition(
+        &mut self,
+        plan: &Planned,
+        request: &Request,
+        parameters: Option<Parameters<'_>>,
+    ) {
+        if plan.kind != StatementKind::Select || !plan.uses_tables {
+            return;
+        }
+        let values = match parameters {
+            Some(parameters) => parameters.values.iter().fold(0, hashed),
+            None => self.normalizer.literals().iter().fold(0, |hash, literal| {
+                let text = request.text.get(literal.start as usize..literal.end as usize);
+                xxh64(text.unwrap_or_default(), hash)
+            }),
+        };
+        let query = Query {
+            kind: &plan.counts,
+            values,
+            rows: self.state.found_rows,
+            user: &self.user,
+            peer: &self.registration.entry().peer,
+        };
+        self.run.note(query, &self.shared.repeats, &self.shared.metrics.trouble);
+    }
+
+    /// The connection is somebody else's from now on.
+    pub(super) fn forget_run(&mut self) {
+        self.run.end(&self.shared.metrics.trouble);
+        self.run = Run::default();
+    }
+
     /// Writes a statement to the query log that has no plan: it is not one, or it is refused.
     pub(super) fn record_refused(&self, request: &Request, error: &SqlError) {
         let cost = Cost { time: Duration::ZERO, failed: true, shards: 0, rows: 0, bytes: 0 };
@@ -106,5 +144,18 @@ impl Session {
             log.note(&entry);
         }
         live.note(&entry);
+    }
+}
+
+/// Adds a value to a hash.
+fn hashed(hash: u64, value: &Value) -> u64 {
+    match value {
+        Value::Null => xxh64(&[], hash),
+        Value::Int(number) => xxh64(&number.to_le_bytes(), hash),
+        Value::UInt(number) => xxh64(&number.to_le_bytes(), hash),
+        Value::Float(number) => xxh64(&number.to_le_bytes(), hash),
+        Value::Decimal(bytes) | Value::Text(bytes) | Value::Binary(bytes) | Value::Temporal(bytes) => {
+            xxh64(bytes, hash)
+        }
     }
 }

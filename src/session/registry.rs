@@ -7,6 +7,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use super::pin::Pinned;
+
 /// All sessions of this gate, by connection id.
 #[derive(Debug, Default)]
 pub struct Registry {
@@ -39,6 +41,8 @@ pub struct View {
     pub since: Instant,
     /// The running statement.
     pub info: Option<bytes::Bytes>,
+    /// The connections that it keeps to itself.
+    pub pinned: Vec<Pinned>,
 }
 
 /// How far a KILL goes.
@@ -80,6 +84,7 @@ impl Registry {
                 command: "Connect",
                 since: Instant::now(),
                 info: None,
+                pinned: Vec::new(),
             }),
         });
         sessions.insert(id, Arc::clone(&entry));

@@ -9,7 +9,7 @@ use super::statistics::Statistics;
 use super::{Session, World};
 use crate::error::{Result, SqlError};
 use crate::frontend::Closed;
-use crate::planner::{Show, VexplainForm, indented, tree_json};
+use crate::planner::{Show, VexplainForm, explained_at, indented, tree_json};
 use crate::protocol::response::OkPacket;
 use crate::twopc::TransactionStatus;
 use crate::vschema::Keyspace;
@@ -44,7 +44,8 @@ impl Session {
         let status = super::reply::with_more(self.status(), request.more);
         let mut end = OkPacket { status, ..OkPacket::default() };
         if let Show::Vexplain(own) = show {
-            let notes = super::notes::advised(own);
+            let at = explained_at(&self.normalizer.statement(&request.text));
+            let notes = self.advised(own, request.text.get(at..).unwrap_or_default());
             end.warnings = u16::try_from(notes.len()).unwrap_or(u16::MAX);
             self.state.warn(notes, usize::from(end.warnings));
         }
@@ -139,6 +140,7 @@ impl Session {
                 let shown = if full { &text[..] } else { text.get(..PROCESSLIST_TEXT).unwrap_or(&text) };
                 String::from_utf8_lossy(shown).into_owned()
             });
+            let state: Vec<_> = view.pinned.iter().map(|one| one.reason.text()).collect();
             table.push(vec![
                 Some(entry.id.to_string()),
                 Some(view.user),
@@ -146,7 +148,7 @@ impl Session {
                 view.database,
                 Some(view.command.to_owned()),
                 Some(view.since.elapsed().as_secs().to_string()),
-                Some(String::new()),
+                Some(state.join(", ")),
                 info,
             ]);
         }

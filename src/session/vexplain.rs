@@ -13,7 +13,6 @@ use tokio::time::timeout;
 
 use super::answer::Table;
 use super::interrupt::{Interruption, interruptible};
-use super::notes::advised;
 use super::query::{Parameters, Request};
 use super::registry::Entry;
 use super::reply::{Answered, Stop, rename};
@@ -88,7 +87,7 @@ impl Session {
                 table.row([planner::indented(&json)]);
             }
         }
-        let notes = advised(own);
+        let notes = self.advised(own, &inner.text);
         let count = notes.len();
         self.state.warn(notes, count);
         let status = super::reply::with_more(self.status(), request.more);

@@ -8,8 +8,8 @@ use shardgate::backend::{BackendConfig, Event, Pools, Settings};
 use shardgate::config::{self, Backend, Buffer, Health as HealthConfig, Secret, TransactionMode};
 use shardgate::error::{Result, SqlError};
 use shardgate::executor::{
-    ExecContext, MemoryBudget, MemoryLimits, OkSummary, Output, Protocol, RowFormat, Scratch, Sequences,
-    Shape, execute,
+    ExecContext, Heat, MemoryBudget, MemoryLimits, OkSummary, Output, Protocol, RowFormat, Scratch,
+    Sequences, Shape, execute,
 };
 use shardgate::health::Health;
 use shardgate::key::{KeyRange, TabletType};
@@ -51,6 +51,7 @@ pub(crate) struct Gate {
     pub(crate) pools: Arc<Pools>,
     pub(crate) sequences: Sequences,
     scratch: Scratch,
+    heat: Heat,
     pub(crate) topology: Snapshot,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) settings: Mutex<Arc<Settings>>,
@@ -140,7 +141,8 @@ impl Gate {
         };
         let settings = Mutex::new(pools.settings().baseline());
         let scratch = Scratch::new(&config::Scratch::default(), &login);
-        Self { health, pools, sequences, scratch, topology, metrics, settings, root }
+        let heat = Heat::new(false);
+        Self { health, pools, sequences, scratch, heat, topology, metrics, settings, root }
     }
 
     /// A connection past the gate.
@@ -193,6 +195,7 @@ impl Gate {
             writes: true,
             keyspace: None,
             names_tables: true,
+            heat: &self.heat,
             routes: None,
             no_auto_value_on_zero: false,
             insert_id: &plan.insert_id,

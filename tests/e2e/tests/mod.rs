@@ -1,5 +1,6 @@
 //! All tests, by what they look at.
 
+mod advice;
 mod chaos;
 mod cli;
 mod clients;
@@ -64,6 +65,7 @@ pub fn all() -> Vec<Test> {
         driver::TESTS,
         hostile::TESTS,
         http::TESTS,
+        advice::TESTS,
         limits::TESTS,
         locks::TESTS,
         proxy::TESTS,

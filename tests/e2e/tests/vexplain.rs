@@ -343,7 +343,8 @@ fn advice(bed: &Bed) -> Verdict {
     for form in ["plan", "queries", "trace", "all", "keys"] {
         let notes = told(&mut gate, &format!("vexplain {form} select id from customer where name = 'x'"));
         assert!(
-            matches!(&notes[..], [one] if one.contains("a condition on id (hash) would choose them")),
+            matches!(&notes[..], [one] if one.contains("a condition on id (hash) would choose them")
+                && one.contains("a lookup vindex on name")),
             "{notes:?}"
         );
         let notes = told(&mut gate, &format!("vexplain {form} select id from customer where id > 290"));
@@ -359,13 +360,15 @@ fn advice(bed: &Bed) -> Verdict {
         let notes = told(&mut gate, &format!("vexplain {form} {gathered}"));
         assert!(matches!(&notes[..], [one] if one.contains("over copies of")), "{form}: {notes:?}");
     }
-    let before = (count("no_condition"), count("unusable_condition"), count("gathered"));
+    let counts = || ["no_condition", "lookup", "unusable_condition", "gathered"].map(count);
+    let before = counts();
     assert_eq!(told(&mut gate, "select id from customer where name = 'x'"), [""; 0]);
+    assert_eq!(told(&mut gate, "select id from customer where name > 'x'"), [""; 0]);
     assert_eq!(told(&mut gate, "select id from customer where id > 290"), [""; 0]);
     gate.rows("select count(*) from customer where id in (1, 2) having count(*) > 1").unwrap();
     gate.rows("select id from customer where id = 3").unwrap();
     // Others count at the same time.
-    let after = (count("no_condition"), count("unusable_condition"), count("gathered"));
-    assert!(after.0 > before.0 && after.1 > before.1 && after.2 > before.2, "{before:?} {after:?}");
+    let after = counts();
+    assert!(after.iter().zip(&before).all(|(after, before)| after > before), "{before:?} {after:?}");
     Ok(())
 }
