@@ -35,8 +35,9 @@ pub(super) struct Notice {
     pub name: String,
     pub started_ms: u64,
     pub statement: u64,
-    /// Its connections, by the names of their servers; whether the statement runs there.
-    pub places: Vec<(TabletAlias, u32, bool)>,
+    /// Its connections, by the names of their servers. Where the statement runs, the name under which it
+    /// waits there in the storage engine; empty where it does not.
+    pub places: Vec<(TabletAlias, u32, Option<String>)>,
 }
 
 /// Where this gate has written what.
@@ -54,7 +55,8 @@ impl Notice {
             .places
             .iter()
             .map(|(alias, connection, runs)| {
-                format!("{}/{}/{connection}{}", alias.cell, alias.uid, if *runs { "+" } else { "" })
+                let runs = runs.as_ref().map_or_else(String::new, |trx| format!("+{trx}"));
+                format!("{}/{}/{connection}{runs}", alias.cell, alias.uid)
             })
             .collect();
         places.join(",")
@@ -63,15 +65,13 @@ impl Notice {
     fn read(row: &[Option<Vec<u8>>]) -> Option<Self> {
         let text = |at: usize| std::str::from_utf8(row.get(at)?.as_deref()?).ok();
         let place = |text: &str| {
-            let (text, runs) = match text.strip_suffix('+') {
-                Some(text) => (text, true),
-                None => (text, false),
-            };
             let mut parts = text.rsplitn(3, '/');
-            let connection = parts.next()?.parse().ok()?;
+            let connection = parts.next()?;
+            let (connection, runs) =
+                connection.split_once('+').map_or((connection, None), |(id, trx)| (id, Some(trx.to_owned())));
             let uid = parts.next()?.parse().ok()?;
             let alias = TabletAlias { cell: parts.next()?.into(), uid };
-            Some((alias, connection, runs))
+            Some((alias, connection.parse().ok()?, runs))
         };
         Some(Self {
             name: text(0)?.to_owned(),
@@ -198,7 +198,11 @@ mod tests {
             name: "1y2p.4k".into(),
             started_ms: 1_764_063_968_123,
             statement: 7,
-            places: vec![(alias("zone1", 100), 12, true), (alias("a/b", 101), 4_294_967_295, false)],
+            places: vec![
+                (alias("zone1", 100), 12, Some("1834".into())),
+                (alias("a/b", 101), 4_294_967_295, None),
+                (alias("a+b", 102), 7, Some(String::new())),
+            ],
         };
         let row: Vec<Option<Vec<u8>>> =
             ["1y2p.4k", "1764063968123", "7", &notice.places_text()].map(|text| Some(text.into())).to_vec();

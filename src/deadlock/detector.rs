@@ -55,15 +55,6 @@ struct Sight {
     due: bool,
 }
 
-/// A victim, with the servers by their names: numbers belong to one view.
-#[derive(Debug, PartialEq, Eq)]
-struct Found {
-    name: String,
-    statement: u64,
-    circle: Vec<(TabletAlias, String, String)>,
-    members: BTreeSet<(String, u64)>,
-}
-
 /// What one look has seen.
 #[derive(Default)]
 struct View {
@@ -75,6 +66,8 @@ struct View {
     known: Vec<Known>,
     /// Where the statements of the known transactions run.
     runs: HashMap<String, Vec<Place>>,
+    /// Where transactions of other gates wait, and as which transactions of the engine, as their gates say.
+    told: HashMap<String, Vec<(Place, String)>>,
 }
 
 // === impl Detector ===
@@ -141,24 +134,25 @@ impl Detector {
             let most = if waiting.contains(&one.standing.name) { WAITING } else { BUSY };
             one.look_again(wait, most);
         }
-        let first = view.victims();
-        let is_victim = |one: &&Sight| first.iter().any(|victim| one.standing.name == victim.name);
-        if !all.iter().any(|one| is_victim(&one)) {
+        let mut victims = view.victims();
+        victims.retain(|victim| all.iter().any(|one| one.standing.name == victim.name));
+        if victims.is_empty() {
             return true;
         }
         sleep(Ord::max(waits::STALE, pause() / 2)).await;
         let all = self.sights();
-        let own: Vec<&Sight> = all.iter().filter(is_victim).collect();
-        let second = self.look(&all, &own).await.victims();
-        for victim in second.iter().filter(|victim| first.contains(victim)) {
-            let Some(one) = own.iter().find(|one| one.standing.name == victim.name) else { continue };
+        let own = |victim: &Victim| all.iter().find(|one| one.standing.name == victim.name);
+        let starts: Vec<&Sight> = victims.iter().filter_map(own).collect();
+        let second = self.look(&all, &starts).await;
+        for victim in victims.iter().filter(|victim| second.confirms(&view, victim)) {
+            let Some(one) = own(victim) else { continue };
             if one.standing.doom(victim.statement) {
                 metrics.victims.inc();
                 let took = one.since.map(|since| since.elapsed()).unwrap_or_default();
                 metrics.seconds.observe(took.as_secs_f64());
                 tracing::warn!(
                     transaction = victim.name,
-                    circle = ?victim.members.iter().map(|(name, _)| name).collect::<Vec<_>>(),
+                    circle = ?victim.circle.iter().filter_map(|step| Some(&step.change.as_ref()?.0)).collect::<Vec<_>>(),
                     "a deadlock over several shards: this transaction is rolled back"
                 );
             }
@@ -195,11 +189,8 @@ impl Detector {
         for _ in 0..STEPS {
             let graph = Graph::new(&view.waits, &view.known);
             let reached = graph.reach(starts.iter().copied());
-            let strangers: BTreeSet<usize> = reached
-                .iter()
-                .filter(|place| graph.owner(**place).is_none() && !graph.is_waiting(**place))
-                .map(|place| place.0)
-                .collect();
+            let strangers: BTreeSet<usize> =
+                reached.iter().filter(|place| graph.owner(**place).is_none()).map(|place| place.0).collect();
             let mut unread: BTreeSet<usize> = starts.iter().map(|place| place.0).collect();
             for place in &reached {
                 let runs = graph.owner(*place).and_then(|known| view.runs.get(&known.name));
@@ -268,7 +259,10 @@ impl Detector {
                 places: one
                     .places()
                     .into_iter()
-                    .map(|(tablet, connection, runs)| (tablet.alias.clone(), connection, runs))
+                    .map(|(tablet, connection, runs)| {
+                        let waits_as = runs.then(|| view.waits_as(&tablet.alias, connection));
+                        (tablet.alias.clone(), connection, waits_as)
+                    })
                     .collect(),
             };
             self.board.write(&self.twopc, &notice, &one.stands).await;
@@ -279,16 +273,14 @@ impl Detector {
             .iter()
             .filter_map(|server| directory.get(&view.servers[*server].alias).cloned())
             .collect();
+        let mut notices = Vec::new();
         for (shard, tablet) in shards {
-            for notice in self.board.read(&self.twopc, shard, &tablet).await {
-                if view.known.iter().any(|known| known.name == notice.name) {
-                    continue;
-                }
-                let places = notice.places.iter().filter_map(|(alias, connection, runs)| {
-                    Some((Arc::clone(&directory.get(alias)?.1), *connection, *runs))
-                });
-                view.add(&notice.name, notice.started_ms, notice.statement, places.collect());
-            }
+            notices.extend(self.board.read(&self.twopc, shard, &tablet).await);
+        }
+        // What stays of a transaction of this gate is over.
+        notices.retain(|notice| !self.deadlocks.is_ours(&notice.name));
+        for notice in notices {
+            view.add_notice(notice, &directory);
         }
     }
 }
@@ -339,6 +331,42 @@ impl View {
         self.known.push(Known { name: name.to_owned(), started_ms, statement, places: all });
     }
 
+    /// Adds a transaction of another gate, unless it is known.
+    fn add_notice(&mut self, notice: Notice, directory: &HashMap<TabletAlias, (ShardId, Arc<Tablet>)>) {
+        let Notice { name, started_ms, statement, places } = notice;
+        if self.told.contains_key(&name) {
+            return;
+        }
+        let here = |alias: &TabletAlias| Some(Arc::clone(&directory.get(alias)?.1));
+        let stands = places.iter().filter_map(|(alias, id, runs)| Some((here(alias)?, *id, runs.is_some())));
+        self.add(&name, started_ms, statement, stands.collect());
+        let waits = places.into_iter().filter_map(|(alias, id, runs)| {
+            let trx = runs.filter(|trx| !trx.is_empty())?;
+            Some(((*self.numbers.get(&alias)?, id), trx))
+        });
+        let waits = waits.collect();
+        self.told.insert(name, waits);
+    }
+
+    /// As which transaction of the engine a connection waits; empty if it does not.
+    fn waits_as(&self, alias: &TabletAlias, connection: u32) -> String {
+        let place = self.numbers.get(alias).map(|server| (*server, connection));
+        let wait = self.waits.iter().find(|wait| Some((wait.server, wait.waiter)) == place);
+        wait.map(|wait| wait.waiter_trx.clone()).unwrap_or_default()
+    }
+
+    /// The transactions of which it is certain that they have their connections. What another gate wrote
+    /// down may be over, and its connections may work for others: it counts only where it still waits as
+    /// the same transaction of the engine.
+    fn certain(&self) -> Vec<Known> {
+        let waits = |(place, trx): &(Place, String)| {
+            self.waits.iter().any(|wait| (wait.server, wait.waiter) == *place && wait.waiter_trx == *trx)
+        };
+        let is_certain =
+            |known: &&Known| self.told.get(&known.name).is_none_or(|told| told.iter().any(waits));
+        self.known.iter().filter(is_certain).cloned().collect()
+    }
+
     fn known_places(&self, name: &str) -> &[Place] {
         self.known.iter().find(|known| known.name == name).map_or(&[], |known| &known.places)
     }
@@ -351,17 +379,87 @@ impl View {
         all.iter().filter(waits).map(|one| one.standing.name.clone()).collect()
     }
 
-    fn victims(&self) -> Vec<Found> {
-        let named = |victim: Victim| Found {
-            name: victim.name,
-            statement: victim.statement,
-            circle: victim
-                .circle
-                .into_iter()
-                .map(|(server, waiter, blocker)| (self.servers[server].alias.clone(), waiter, blocker))
-                .collect(),
-            members: victim.members,
+    fn victims(&self) -> Vec<Victim> {
+        Graph::new(&self.waits, &self.certain()).victims()
+    }
+
+    /// Whether a circle of another view is there in this one, too. Servers have a number in each.
+    fn confirms(&self, other: &View, victim: &Victim) -> bool {
+        let mut victim = victim.clone();
+        let known = victim.circle.iter_mut().all(|step| {
+            let here = self.numbers.get(&other.servers[step.wait.server].alias);
+            here.map(|number| step.wait.server = *number).is_some()
+        });
+        known && Graph::new(&self.waits, &self.certain()).confirms(&victim)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::key::TabletType;
+    use crate::topology::Address;
+
+    fn server(uid: u32) -> (TabletAlias, (ShardId, Arc<Tablet>)) {
+        let alias = TabletAlias { cell: "zone1".into(), uid };
+        let tablet = Tablet {
+            alias: alias.clone(),
+            keyspace: "ks".into(),
+            shard: "0".into(),
+            kind: TabletType::Primary,
+            address: Address::Tcp { host: "localhost".into(), port: 3306 },
+            schema: "ks".into(),
         };
-        Graph::new(&self.waits, &self.known).victims().into_iter().map(named).collect()
+        (alias, (ShardId(uid), Arc::new(tablet)))
+    }
+
+    fn wait(server: usize, waiter: u32, waiter_trx: &str, blocker: u32) -> Wait {
+        Wait {
+            server,
+            waiter,
+            waiter_trx: waiter_trx.into(),
+            lock: format!("l{waiter}"),
+            blocker,
+            blocker_trx: format!("t{blocker}"),
+            blocker_waits: false,
+        }
+    }
+
+    #[test]
+    fn what_another_gate_wrote_counts_while_it_waits_as_it_says() {
+        let servers: HashMap<_, _> = [server(1), server(2)].into();
+        let alias = |uid| TabletAlias { cell: "zone1".into(), uid };
+        let tablet = |uid| Arc::clone(&servers[&alias(uid)].1);
+        let look = |told: &str, now: &str| {
+            let mut view = View::default();
+            view.add("one.1", 5, 1, vec![(tablet(1), 10, true), (tablet(2), 11, false)]);
+            let notice = Notice {
+                name: "two.1".into(),
+                started_ms: 4,
+                statement: 1,
+                places: vec![(alias(1), 20, None), (alias(2), 21, Some(told.into()))],
+            };
+            view.add_notice(notice, &servers);
+            view.waits = vec![wait(0, 10, "100", 20), wait(1, 21, now, 11)];
+            view
+        };
+        let view = look("200", "200");
+        let victims = view.victims();
+        assert_eq!(victims.len(), 1);
+        assert_eq!(victims[0].name, "one.1");
+        assert_eq!(view.waits_as(&alias(2), 21), "200");
+        assert_eq!(view.waits_as(&alias(2), 11), "");
+        // The connections of a transaction that is over work for two others.
+        assert!(look("200", "201").victims().is_empty());
+        assert!(look("", "200").victims().is_empty());
+        assert!(!look("200", "201").confirms(&view, &victims[0]));
+        // In another view the servers have other numbers.
+        let mut turned = View::default();
+        turned.add("one.1", 5, 1, vec![(tablet(2), 11, false), (tablet(1), 10, true)]);
+        assert!(!turned.confirms(&view, &victims[0]));
+        let places = vec![(alias(1), 20, None), (alias(2), 21, Some("200".into()))];
+        turned.add_notice(Notice { name: "two.1".into(), started_ms: 4, statement: 1, places }, &servers);
+        turned.waits = vec![wait(1, 10, "100", 20), wait(0, 21, "200", 11)];
+        assert!(turned.confirms(&view, &victims[0]));
     }
 }

@@ -51,18 +51,24 @@ pub(super) struct Known {
     pub places: Vec<Place>,
 }
 
-/// A transaction that must give way, and why: equal in two views means that the same statements have
-/// been in the same circle at some moment between the two.
+/// A transaction that must give way, and why.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Victim {
     /// Its name.
     pub name: String,
     /// The statement that waits.
     pub statement: u64,
-    /// The waits of the circle, in order: server, waiting and blocking transaction of the engine.
-    pub circle: Vec<(usize, String, String)>,
-    /// The transactions of the circle with their statements.
-    pub members: BTreeSet<(String, u64)>,
+    /// The circle, in order, from this transaction back to it.
+    pub circle: Vec<Step>,
+}
+
+/// A wait of a circle.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Step {
+    pub wait: Wait,
+    /// Where the next wait is on another connection than this one's blocker: the transaction that has
+    /// both, and its statement.
+    pub change: Option<(String, u64)>,
 }
 
 /// The view of one moment.
@@ -71,6 +77,18 @@ pub(super) struct Graph<'a> {
     known: &'a [Known],
     owner: HashMap<Place, usize>,
     waits: BTreeMap<Place, Vec<&'a Wait>>,
+}
+
+// === impl Wait ===
+
+impl Wait {
+    /// Whether the same transactions of the engine wait for each other on the same connections.
+    fn is_same(&self, other: &Wait) -> bool {
+        let key = |wait: &Wait| (wait.server, wait.waiter, wait.blocker);
+        key(self) == key(other)
+            && self.waiter_trx == other.waiter_trx
+            && self.blocker_trx == other.blocker_trx
+    }
 }
 
 // === impl Graph ===
@@ -138,6 +156,24 @@ impl<'a> Graph<'a> {
         victims
     }
 
+    /// Whether a circle that another view has shown is there in this one: with the same waits, and the same
+    /// statements of those transactions that lead it from one connection to another. Then it was there at
+    /// the moment between the two. Who else is known in one of them does not count.
+    pub(super) fn confirms(&self, victim: &Victim) -> bool {
+        let next = victim.circle.iter().cycle().skip(1);
+        victim.circle.iter().zip(next).all(|(Step { wait, change }, next)| {
+            let waits = self.waits.get(&(wait.server, wait.waiter));
+            let blocker = (wait.server, wait.blocker);
+            waits.into_iter().flatten().any(|now| now.is_same(wait))
+                && change.as_ref().is_none_or(|(name, statement)| {
+                    [blocker, (next.wait.server, next.wait.waiter)].into_iter().all(|place| {
+                        let owner = self.owner(place);
+                        owner.is_some_and(|known| known.name == *name && known.statement == *statement)
+                    })
+                })
+        })
+    }
+
     /// The other connections of the same transaction.
     fn siblings(&self, place: Place) -> impl Iterator<Item = Place> {
         let owner = self.owner(place);
@@ -148,18 +184,17 @@ impl<'a> Graph<'a> {
     fn circle_through(&self, at: usize, gone: &HashSet<usize>) -> Option<Victim> {
         let known = &self.known[at];
         known.places.iter().filter(|place| self.is_waiting(**place)).find_map(|start| {
-            let steps = self.path_back(at, *start, gone)?;
-            let mut members: BTreeSet<(String, u64)> = BTreeSet::new();
-            for wait in &steps {
-                for place in [(wait.server, wait.waiter), (wait.server, wait.blocker)] {
-                    members.extend(self.owner(place).map(|known| (known.name.clone(), known.statement)));
-                }
-            }
-            let circle = steps
-                .iter()
-                .map(|wait| (wait.server, wait.waiter_trx.clone(), wait.blocker_trx.clone()))
-                .collect();
-            Some(Victim { name: known.name.clone(), statement: known.statement, circle, members })
+            let waits = self.path_back(at, *start, gone)?;
+            let next = waits.iter().cycle().skip(1);
+            let steps = waits.iter().zip(next).map(|(wait, next)| {
+                let blocker = (wait.server, wait.blocker);
+                let changes = blocker != (next.server, next.waiter);
+                let owner = self.owner(blocker).filter(|_| changes);
+                let change = owner.map(|known| (known.name.clone(), known.statement));
+                Step { wait: (*wait).clone(), change }
+            });
+            let circle = steps.collect();
+            Some(Victim { name: known.name.clone(), statement: known.statement, circle })
         })
     }
 
@@ -253,7 +288,8 @@ mod tests {
         assert_eq!(victims.len(), 1);
         assert_eq!(victims[0].name, "gate.2", "the youngest gives way");
         assert_eq!(victims[0].circle.len(), 2);
-        assert_eq!(victims[0].members, [("gate.1".into(), 1), ("gate.2".into(), 1)].into());
+        let changes: Vec<_> = victims[0].circle.iter().map(|step| step.change.clone()).collect();
+        assert_eq!(changes, [Some(("gate.1".into(), 1)), Some(("gate.2".into(), 1))]);
         // Half of it is no deadlock.
         assert!(names(&circle[..1], &both).is_empty());
         assert!(names(&circle[1..], &both).is_empty());
@@ -295,6 +331,46 @@ mod tests {
         let back = wait(0, 20, 10);
         assert_eq!(names(&[queued.clone(), back.clone()], &both), ["gate.2"]);
         assert!(names(&[queued, wait(1, 10, 99), back], &both).is_empty());
+    }
+
+    #[test]
+    fn a_circle_is_confirmed_by_its_own_waits_and_changes() {
+        // Found on MariaDB: 4 waits where it blocks, so whether it is known makes no difference.
+        let all = [
+            known(4, &[(1, 266), (3, 333)]),
+            known(6, &[(2, 359), (1, 272)]),
+            known(7, &[(1, 251), (2, 340)]),
+            known(8, &[(2, 361), (3, 349)]),
+        ];
+        let waits = [
+            wait(1, 272, 266),
+            wait(1, 266, 251),
+            wait(2, 340, 359),
+            // 8 is no part of it.
+            wait(3, 349, 333),
+        ];
+        let victims = Graph::new(&waits, &all).victims();
+        assert_eq!(victims.len(), 1);
+        assert_eq!(victims[0].name, "gate.7");
+        assert!(Graph::new(&waits, &all).confirms(&victims[0]));
+        let less = [all[1].clone(), all[2].clone()];
+        assert!(Graph::new(&waits[..3], &less).confirms(&victims[0]), "4 and 8 are not known");
+        for missing in 0..3 {
+            let mut open = waits.to_vec();
+            open.remove(missing);
+            assert!(!Graph::new(&open, &all).confirms(&victims[0]), "a wait has ended");
+        }
+        for unknown in 1..3 {
+            let mut fewer = all.to_vec();
+            fewer.remove(unknown);
+            assert!(!Graph::new(&waits, &fewer).confirms(&victims[0]), "a transaction has ended");
+            let mut later = all.to_vec();
+            later[unknown].statement = 2;
+            assert!(!Graph::new(&waits, &later).confirms(&victims[0]), "another statement waits");
+        }
+        let mut other = waits.to_vec();
+        other[0].waiter_trx = "t9".into();
+        assert!(!Graph::new(&other, &all).confirms(&victims[0]), "the connection works for another");
     }
 
     #[test]
@@ -399,6 +475,12 @@ mod tests {
         fn the_older_never_waiting_for_the_younger_is_no_deadlock((known, mut waits) in views()) {
             waits.retain(|wait| wait.waiter > wait.blocker);
             prop_assert!(Graph::new(&waits, &known).victims().is_empty());
+        }
+
+        #[test]
+        fn the_same_view_confirms_its_victims((known, waits) in views()) {
+            let graph = Graph::new(&waits, &known);
+            prop_assert!(graph.victims().iter().all(|victim| graph.confirms(victim)));
         }
 
         #[test]

@@ -6,8 +6,8 @@
 //! one transaction. When a statement of a transaction on several shards has run for longer than
 //! `transaction.deadlock_wait`, the servers on which it runs are asked who waits there for whom; what
 //! they say and what the gate knows is put together ([`graph`]), and the youngest transaction of a
-//! circle is rolled back with error 1213. It must be in the same circle, with the same statements, in
-//! two views one after the other: at the moment between them the deadlock was there.
+//! circle is rolled back with error 1213. A second view, taken later, must show the same circle with the
+//! same statements: at the moment between them the deadlock was there.
 //!
 //! Transactions of other gates: a gate that meets a connection which it does not know writes down its
 //! own waiting transactions beside the shards, and reads what others wrote ([`board`]). Each gate rolls
@@ -115,20 +115,26 @@ impl Deadlocks {
         })
     }
 
-    /// A transaction has reached its second shard; none where deadlocks are not looked for.
+    /// A transaction has reached its second shard; none where deadlocks are not looked for. `age` is
+    /// the time since when it is known, in Unix milliseconds, where it has begun again.
     #[must_use]
-    pub fn register(self: &Arc<Self>) -> Option<Registered> {
+    pub fn register(self: &Arc<Self>, age: Option<u64>) -> Option<Registered> {
         self.config.wait?;
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         let standing = Arc::new(Standing {
             number,
             name: format!("{}.{}", self.incarnation, base36(number)),
-            started_ms: now_ms(),
+            started_ms: age.unwrap_or_else(now_ms),
             state: Mutex::default(),
             doomed: Notify::new(),
         });
         locked(&self.standing).insert(number, Arc::clone(&standing));
         Some(Registered { deadlocks: Arc::clone(self), standing })
+    }
+
+    /// Whether this process has given the transaction its name.
+    fn is_ours(&self, name: &str) -> bool {
+        name.split_once('.').is_some_and(|(incarnation, _)| incarnation == self.incarnation)
     }
 
     fn all(&self) -> Vec<Arc<Standing>> {
@@ -145,19 +151,15 @@ impl Registered {
         &self.standing
     }
 
-    /// The transaction stands on these connections now, too.
-    pub fn extend(&self, stands: impl IntoIterator<Item = Stand>) {
-        locked(&self.standing.state).stands.extend(stands);
-    }
-
-    /// A statement begins on the connections for which `runs` is true.
-    pub fn begin(&self, runs: impl Fn(&Shard) -> bool) {
+    /// A statement begins. The transaction stands on these connections now; it runs on those for which
+    /// `runs` is true.
+    pub fn begin(&self, stands: Vec<Stand>, runs: impl Fn(&Shard) -> bool) {
         let Some(wait) = self.deadlocks.config.wait else { return };
         let now = Instant::now();
         let mut state = locked(&self.standing.state);
-        let State { stands, running, .. } = &mut *state;
-        running.clear();
-        running.extend((0..stands.len()).filter(|at| runs(&stands[*at].shard)));
+        state.running.clear();
+        state.running.extend((0..stands.len()).filter(|at| runs(&stands[*at].shard)));
+        state.stands = stands;
         state.statement += 1;
         state.since = Some(now);
         state.doomed = false;
@@ -198,6 +200,18 @@ impl Standing {
         }
     }
 
+    /// Whether its last statement has to give way.
+    #[must_use]
+    pub fn is_doomed(&self) -> bool {
+        locked(&self.state).doomed
+    }
+
+    /// Since when it is known, in Unix milliseconds.
+    #[must_use]
+    pub fn started_ms(&self) -> u64 {
+        self.started_ms
+    }
+
     /// Makes the statement of this number give way; false where it has ended meanwhile.
     fn doom(&self, statement: u64) -> bool {
         let mut state = locked(&self.state);
@@ -226,25 +240,25 @@ mod tests {
     #[tokio::test]
     async fn a_statement_that_has_ended_is_not_doomed() {
         let all = deadlocks();
-        let one = all.register().unwrap();
-        one.begin(|_| true);
+        let one = all.register(None).unwrap();
+        one.begin(Vec::new(), |_| true);
         let standing = Arc::clone(one.standing());
         assert!(!standing.doom(2));
         one.end();
         assert!(!standing.doom(1));
-        one.begin(|_| true);
+        one.begin(Vec::new(), |_| true);
         assert!(standing.doom(2));
         standing.doomed().await;
         // The next statement does not inherit it.
-        one.begin(|_| true);
+        one.begin(Vec::new(), |_| true);
         assert!(tokio::time::timeout(Duration::from_millis(1), standing.doomed()).await.is_err());
     }
 
     #[tokio::test]
     async fn whoever_waits_is_told() {
         let all = deadlocks();
-        let one = all.register().unwrap();
-        one.begin(|_| true);
+        let one = all.register(None).unwrap();
+        one.begin(Vec::new(), |_| true);
         let waiting = Arc::clone(one.standing());
         let told = tokio::spawn(async move { waiting.doomed().await });
         tokio::task::yield_now().await;
@@ -255,12 +269,12 @@ mod tests {
     #[test]
     fn the_end_of_a_transaction_is_noticed() {
         let all = deadlocks();
-        let (one, two) = (all.register().unwrap(), all.register().unwrap());
+        let (one, two) = (all.register(None).unwrap(), all.register(None).unwrap());
         assert_eq!(all.all().len(), 2);
         assert_ne!(one.standing().name, two.standing().name);
         drop(one);
         assert_eq!(all.all().len(), 1);
         let off = Deadlocks::new(DeadlockConfig { wait: None, between_gates: true });
-        assert!(off.register().is_none());
+        assert!(off.register(None).is_none());
     }
 }

@@ -51,7 +51,7 @@ impl ShardTransactions {
             self.send_begin(&mut pin);
             self.pins.push(pin);
         }
-        self.stand(places, fresh.len());
+        self.stand(places);
         let mut held: Vec<(usize, Held<'_>)> = self
             .pins
             .iter_mut()
@@ -68,30 +68,26 @@ impl ShardTransactions {
     }
 
     /// Makes the transaction known to those who look for deadlocks, once it stands on several shards:
-    /// its last `fresh` pins are new, and a statement begins on these places.
-    fn stand(&mut self, places: &[Place], fresh: usize) {
+    /// a statement begins on these places.
+    fn stand(&mut self, places: &[Place]) {
         let Some(deadlocks) = &self.deadlocks else { return };
-        if self.pins.len() < 2 {
+        if self.pins.len() < 2 && self.standing.is_none() {
             return;
         }
-        let known = if self.standing.is_some() {
-            self.pins.len() - fresh
-        } else {
-            self.standing = deadlocks.register();
-            0
-        };
-        let Some(standing) = &self.standing else { return };
-        if known < self.pins.len() {
-            standing.extend(self.pins[known..].iter().map(|pin| Stand {
-                shard: Arc::clone(&pin.place.shard),
-                tablet: Arc::clone(&pin.place.tablet),
-                connection: pin.lease.server().connection_id,
-            }));
-            for pin in &mut self.pins {
-                pin.standing = Some(Arc::clone(standing.standing()));
-            }
+        if self.standing.is_none() {
+            self.standing = deadlocks.register(self.age);
         }
-        standing.begin(|shard| places.iter().any(|place| is_same(&place.shard, shard)));
+        let Some(standing) = &self.standing else { return };
+        for pin in self.pins.iter_mut().filter(|pin| pin.standing.is_none()) {
+            pin.standing = Some(Arc::clone(standing.standing()));
+        }
+        // All of them: a shard may have left the transaction since, and its connection works for others.
+        let stands = self.pins.iter().map(|pin| Stand {
+            shard: Arc::clone(&pin.place.shard),
+            tablet: Arc::clone(&pin.place.tablet),
+            connection: pin.lease.server().connection_id,
+        });
+        standing.begin(stands.collect(), |shard| places.iter().any(|place| is_same(&place.shard, shard)));
     }
 
     /// Mode `single`: at most one shard may be written to.

@@ -117,6 +117,8 @@ pub struct ShardTransactions {
     deadlocks: Option<Arc<Deadlocks>>,
     /// The open transaction there.
     standing: Option<Registered>,
+    /// When it would have become known there, had it not had to give way: Unix milliseconds.
+    age: Option<u64>,
     /// The open transaction stands on several shards, or did, under two-phase commit.
     distributed: Option<Distributed>,
     shield: Shield,
@@ -141,6 +143,7 @@ impl ShardTransactions {
             twopc: None,
             deadlocks: None,
             standing: None,
+            age: None,
             distributed: None,
             shield: Shield::default(),
         }
@@ -218,6 +221,21 @@ impl ShardTransactions {
     pub fn begin_implicit(&mut self) {
         self.characteristics = self.next.characteristics();
         self.state = State::Open { implicit: true };
+    }
+
+    /// Whether the open transaction has to give way to others on several shards.
+    #[must_use]
+    pub fn gives_way(&self) -> bool {
+        self.standing.as_ref().is_some_and(|standing| standing.standing().is_doomed())
+    }
+
+    /// Takes back what the one statement did that [`Self::begin_implicit`] was called for, and begins
+    /// again. It keeps its age, so that it does not always have to give way.
+    pub async fn begin_again(&mut self) {
+        let age = self.standing.as_ref().map(|standing| standing.standing().started_ms());
+        self.rollback().await;
+        self.begin_implicit();
+        self.age = age;
     }
 
     /// Begins a transaction around the reads of one statement.
@@ -403,8 +421,10 @@ impl ShardTransactions {
         self.state = State::Idle;
         self.characteristics = Characteristics::default();
         self.savepoints.clear();
-        self.pins.clear();
+        // First: once the pool has the connections they work for others.
         self.standing = None;
+        self.age = None;
+        self.pins.clear();
         self.expired = None;
         if let Some(distributed) = self.distributed.take() {
             // Nothing was prepared: what a connection loses is rolled back by its server.
