@@ -108,7 +108,8 @@
 //!   transaction or have unknown state are reset or closed, never reused as they are.
 //! - **Backend connections run with autocommit = 1.** The gate emulates `autocommit = 0`; a transaction
 //!   is always an explicit BEGIN.
-//! - **Nothing that changed rows is sent twice.** A statement goes again only when it cannot have run.
+//! - **Nothing that changed rows is sent twice.** A statement goes again only when it cannot have run, or is
+//!   rolled back for certain: COMMIT was never sent.
 //! - **The anchor's COMMIT is the decision.** It carries the row that says so; without the row a
 //!   distributed transaction is aborted, and recovery writes that down before it rolls back. A commit
 //!   whose answer is missing is asked after, never guessed.

@@ -3,7 +3,9 @@
 //! One shard: the statement is sent as it is, and its answer passed on. Several shards: all of it or
 //! nothing, as far as plain transactions can. Outside a transaction the gate opens one around the
 //! statement; inside, every shard sets a savepoint first and a failure is undone everywhere, or the
-//! whole transaction is rolled back where that does not work (Vitess's partial DML rule).
+//! whole transaction is rolled back where that does not work (Vitess's partial DML rule). A statement
+//! outside a transaction that has to give way to others on several shards is run again, shard after
+//! shard.
 //!
 //! DDL cannot be undone: it runs on every shard, and an error names the shards that have it and those
 //! that do not.
@@ -24,6 +26,9 @@ use crate::planner::{InsertId, Route, Routing, StatementKind};
 
 /// What a connection is asked after an answer with warnings.
 pub(super) const SHOW_WARNINGS: &[u8] = b"SHOW WARNINGS";
+
+/// How often a change of its own over several shards is run again after it had to give way.
+const AGAIN: usize = 5;
 
 /// The most that a shard's warnings may take, in bytes.
 pub(super) const NOTES_SIZE: usize = 256 << 10;
@@ -60,7 +65,16 @@ impl<'a> ExecContext<'a> {
     ) -> Result<OkSummary> {
         let implicit = self.begin();
         statement.guarded = !implicit;
-        let done = self.reborrow().run_all(targets, statement).await;
+        let mut done = self.reborrow().run(targets, targets.len(), statement).await;
+        for _ in 0..AGAIN {
+            if !implicit || done.is_ok() || !self.transactions.gives_way() {
+                break;
+            }
+            // One server would have taken the locks in one order. So does this statement now: nothing of
+            // it stays from before, and two that do so never wait for each other in a circle.
+            self.transactions.begin_again().await;
+            done = self.reborrow().run(targets, 1, statement).await;
+        }
         self.conclude(done, implicit).await
     }
 
@@ -101,12 +115,23 @@ impl<'a> ExecContext<'a> {
         }
     }
 
-    /// Runs the statement on all targets and waits for all answers.
-    async fn run_all(self, targets: &[Target], statement: Statement<'_>) -> Result<OkSummary> {
+    /// Runs the statement on all targets, on so many at once, and waits for their answers.
+    async fn run(
+        mut self,
+        targets: &[Target],
+        at_once: usize,
+        statement: Statement<'_>,
+    ) -> Result<OkSummary> {
         let deadline = self.deadline;
         let statement_rows = statement.rows.len();
-        let mut held = self.send_all(targets, statement).await?;
-        let answers = join_all(held.iter_mut().map(|held| answer(held, deadline))).await;
+        let mut answers = Vec::with_capacity(targets.len());
+        for targets in targets.chunks(at_once) {
+            let mut held = self.reborrow().send_all(targets, statement).await?;
+            answers.extend(join_all(held.iter_mut().map(|held| answer(held, deadline))).await);
+            if answers.iter().any(Result::is_err) {
+                break;
+            }
+        }
         let (mut total, mut notes) = (OkSummary::default(), Notes::default());
         let mut failed: Option<(u32, SqlError)> = None;
         for (answer, target) in answers.into_iter().zip(targets) {

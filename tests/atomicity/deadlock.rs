@@ -24,8 +24,10 @@ pub const CASES: &[Case] = &[
     Case { name: "deadlock of two transactions under multi", run: |bed, one, _| two(bed, one, one, "multi") },
     Case { name: "deadlock between two gates", run: |bed, one, other| two(bed, one, other, "multi") },
     Case { name: "deadlock of three over two gates", run: three },
+    Case { name: "deadlock beside somebody who waits for one of its members", run: beside },
     Case { name: "deadlock with a session of one server in the middle", run: stranger },
     Case { name: "deadlock of statements that change several shards", run: statements },
+    Case { name: "statements over all shards never meet half way", run: ranges },
     Case { name: "waits without a circle have no victim", run: no_circle },
     Case { name: "deadlock within one shard is the server's", run: one_shard },
     Case { name: "transfers in any order come to an end", run: storm },
@@ -174,6 +176,56 @@ fn three(bed: &Bed, one: &Gate, other: &Gate) {
     let (victim, took) = resolve(waiting);
     println!("         1213 after {:.0} ms", took.as_secs_f64() * 1_000.0);
     assert_eq!(victim, 2, "the youngest gives way");
+}
+
+/// Three transactions of two gates in a circle over two servers. A fourth waits for one of them on a
+/// server where the circle does not pass, so its gate knows more of them than the circle needs.
+fn beside(bed: &Bed, one: &Gate, other: &Gate) {
+    let of = |shard: usize, at: usize| bed.accounts[shard][at];
+    let first = holding(one, "twopc", &[(of(1, 0), -1), (of(2, 0), 1)]);
+    let second = holding(one, "twopc", &[(of(3, 0), -1)]);
+    let third = holding(other, "twopc", &[(of(1, 1), -1)]);
+    let beside = holding(other, "twopc", &[(of(3, 1), -1)]);
+    let second = wait_for(second, add(of(1, 0), 1));
+    until_waiting(bed, 1, 1);
+    let first = wait_for(first, add(of(1, 1), 0));
+    until_waiting(bed, 1, 2);
+    let beside = wait_for(beside, add(of(2, 0), 1));
+    until_waiting(bed, 2, 1);
+    let third = wait_for(third, add(of(3, 0), 1));
+    let (victim, _) = resolve(vec![first, second, third, beside]);
+    assert_eq!(victim, 2, "the youngest of the circle gives way");
+}
+
+/// Clients of both gates change all rows again and again, each statement on its own. One server takes
+/// the rows in one order and knows no deadlock here; four shards take them all at once, and the gate
+/// runs those again that have to give way.
+fn ranges(bed: &Bed, one: &Gate, other: &Gate) {
+    let before = victims(&[one, other]);
+    let end = Instant::now() + Duration::from_secs(5);
+    let done: u32 = std::thread::scope(|scope| {
+        let clients = (0..6).map(|number| {
+            let mut wire =
+                client(if number % 2 == 0 { one } else { other }, if number < 3 { "twopc" } else { "multi" });
+            scope.spawn(move || {
+                let mut done = 0;
+                while Instant::now() < end {
+                    let changed = wire.ok("UPDATE account SET balance = balance + 1 - 2 * (balance % 2)");
+                    let changed = changed.unwrap_or_else(|error| panic!("{error}"));
+                    assert_eq!(changed.affected, 32);
+                    done += 1;
+                }
+                done
+            })
+        });
+        let clients: Vec<_> = clients.collect();
+        clients.into_iter().map(|client| client.join().expect("no error")).sum()
+    });
+    println!("         {done} statements, {} victims", victims(&[one, other]) - before);
+    // Each has turned even balances into odd ones or back.
+    let rows = client(one, "multi").rows("SELECT DISTINCT balance FROM account").expect("balances");
+    assert_eq!(rows, [[Some((BALANCE + i64::from(done % 2)).to_string())]]);
+    bed.reset();
 }
 
 /// A session past the gates closes the circle.
