@@ -16,7 +16,7 @@ use super::warning::Warning;
 use crate::backend::{Event, ResultSet, Summary};
 use crate::error::{Result, SqlError};
 use crate::protocol::column::Columns;
-use crate::topology::Tablet;
+use crate::topology::{Shard, Tablet};
 
 /// The answer of a plan.
 ///
@@ -148,8 +148,8 @@ impl<'a> Forward<'a> {
     /// # Errors
     /// The server's, or a lost connection.
     pub async fn collect(&mut self, sql: &[u8], limit: usize) -> Result<ResultSet> {
-        let shard = self.shard();
-        self.held.lease().collect(sql, limit).await.map_err(|error| error.for_shard(&shard))
+        let shard = Arc::clone(self.shard());
+        self.held.lease().collect(sql, limit).await.map_err(|error| error.for_shard(&shard.full_name()))
     }
 
     /// The connection, and the right to have copies.
@@ -163,10 +163,10 @@ impl<'a> Forward<'a> {
         self.held.peek().tablet()
     }
 
-    /// The name of the shard, for messages.
+    /// The shard that answers.
     #[must_use]
-    pub fn shard(&self) -> String {
-        self.held.shard().full_name()
+    pub fn shard(&self) -> &Arc<Shard> {
+        self.held.shard()
     }
 
     /// The physical database in definitions and error texts, and what the client reads instead.

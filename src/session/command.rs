@@ -105,11 +105,20 @@ impl Session {
         self.adopt_target(Target::NONE);
     }
 
-    /// Where statements are planned and run until the next call; what it was before.
-    pub(super) fn swap_target(&mut self, target: Target) -> Target {
-        let own = std::mem::replace(&mut self.scope.target, target.clone());
-        self.state.select(target);
-        own
+    /// Where statements are planned and run until [`Self::leave`]; where it was before, if elsewhere.
+    pub(super) fn enter(&mut self, target: &Target) -> Option<Target> {
+        if self.scope.target == *target {
+            return None;
+        }
+        self.state.select(target.clone());
+        Some(std::mem::replace(&mut self.scope.target, target.clone()))
+    }
+
+    /// Back to where [`Self::enter`] came from.
+    pub(super) fn leave(&mut self, own: Option<Target>) {
+        if let Some(own) = own {
+            self.enter(&own);
+        }
     }
 
     fn adopt_target(&mut self, target: Target) {

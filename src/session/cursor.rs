@@ -6,6 +6,7 @@
 
 use std::collections::VecDeque;
 use std::pin::pin;
+use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 
@@ -62,7 +63,7 @@ async fn open_forwarded(
     mut cursor: Cursor,
 ) -> Result<Result<(Answered, Option<Cursor>)>, Stop> {
     let schema = forward.schema();
-    let shard = forward.shard();
+    let shard = Arc::clone(forward.shard());
     let mut schemas = None;
     let open = status | Status::CURSOR_EXISTS;
     let mut answered = Answered::default();
@@ -97,7 +98,7 @@ async fn open_forwarded(
             Event::RowsEnd(_) => {
                 finish(client, open);
                 answered.rows = cursor.rows.len() as u64;
-                answered.shard = shard;
+                answered.shard = Some(shard);
                 return Ok(Ok((answered, Some(cursor))));
             }
             Event::Ok(ok) => {
@@ -107,7 +108,7 @@ async fn open_forwarded(
                 return Ok(Ok((answered, None)));
             }
             Event::Error(error) => {
-                let error = rename(&error, schema.as_ref()).answered_by(&shard);
+                let error = rename(&error, schema.as_ref()).answered_by(&shard.full_name());
                 Err(if answered.has_rows { error.final_answer() } else { error })
             }
             Event::LocalInfile(_) => {

@@ -14,6 +14,7 @@ pub(super) fn notes_of(plan: &Plan) -> u16 {
 /// With the note that says how a query was answered that no merge of shards answers, or who explained a
 /// statement.
 pub(super) fn noted(mut answered: Answered, plan: &Plan) -> Answered {
+    let shard = || answered.shard.as_ref().map(|shard| shard.full_name()).unwrap_or_default();
     let message = match &plan.node {
         Node::Gather(gather) => {
             let count = gather.tables.len();
@@ -24,11 +25,11 @@ pub(super) fn noted(mut answered: Answered, plan: &Plan) -> Answered {
             )
         }
         Node::Show(Show::Explain { one_of_several: false, .. }) => {
-            format!("explained by shard {}", answered.shard)
+            format!("explained by shard {}", shard())
         }
         Node::Show(Show::Explain { .. }) => format!(
             "explained by shard {} alone: the statement goes to several shards, in the form that VEXPLAIN ALL shows",
-            answered.shard
+            shard()
         ),
         _ => return answered,
     };

@@ -183,9 +183,9 @@ impl Session {
         planned: &mut (Scope, Arc<Planned>),
         world: &World,
     ) -> Result<()> {
-        let own = self.swap_target(planned.0.target.clone());
+        let own = self.enter(&planned.0.target);
         let planned_now = self.plan_here(text, planned, world);
-        self.swap_target(own);
+        self.leave(own);
         planned_now
     }
 
@@ -215,11 +215,9 @@ impl Session {
         parameters: Parameters<'_>,
         world: &World,
     ) -> Result<bool, Closed> {
-        let own = (target != self.scope.target).then(|| self.swap_target(target));
+        let own = self.enter(&target);
         let ran = self.run(plan, request, Some(parameters), world).await;
-        if let Some(own) = own {
-            self.swap_target(own);
-        }
+        self.leave(own);
         ran
     }
 

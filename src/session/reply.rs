@@ -4,6 +4,7 @@
 //! of whole packets. Only the end is written anew, because status and warnings are the session's.
 
 use std::pin::pin;
+use std::sync::Arc;
 
 use bytes::{BufMut as _, BytesMut};
 
@@ -21,6 +22,7 @@ use crate::protocol::column::{Column, rewrite_schema};
 use crate::protocol::packet::{HEADER_LEN, Header, PacketWriter};
 use crate::protocol::response::{EofPacket, ErrPacket, OkPacket};
 use crate::protocol::row::TextRow;
+use crate::topology::Shard;
 
 /// What the session must know of an answer that was sent.
 #[derive(Debug, Default)]
@@ -38,7 +40,7 @@ pub(super) struct Answered {
     /// How many warnings there were, of which a server may have kept only some.
     pub(super) warned: u16,
     /// The shard whose answer it is, if it is one shard's.
-    pub(super) shard: String,
+    pub(super) shard: Option<Arc<Shard>>,
 }
 
 /// How an answer goes to the client.
@@ -116,7 +118,7 @@ async fn send_forwarded(
 ) -> Result<Result<Answered>, Stop> {
     let Answer { format, status, more, counts_rows, notes } = answer;
     let schema = forward.schema();
-    let shard = forward.shard();
+    let shard = Arc::clone(forward.shard());
     let mut schemas = None;
     let mut answered = Answered::default();
     // Something of the answer has gone to the client: it must not come again.
@@ -132,7 +134,7 @@ async fn send_forwarded(
             }
         };
         if let Event::Error(error) = event {
-            let error = rename(&error, schema.as_ref()).answered_by(&shard);
+            let error = rename(&error, schema.as_ref()).answered_by(&shard.full_name());
             return Ok(Err(if begun { error.final_answer() } else { error }));
         }
         begun = true;
@@ -184,7 +186,7 @@ async fn send_forwarded(
                     if counts_rows {
                         answered.rows = found_rows(&mut forward).await;
                     }
-                    answered.shard = shard;
+                    answered.shard = Some(shard);
                     return Ok(Ok(answered));
                 }
             }

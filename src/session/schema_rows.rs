@@ -13,6 +13,9 @@ use crate::protocol::packet::{HEADER_LEN, Header, PacketWriter};
 use crate::protocol::row::{RawRow, RowShape};
 use crate::value::Value;
 
+/// The schema of the views that tell names, in the spelling of column definitions.
+const VIEWS: &[u8] = b"information_schema";
+
 /// The columns of schemas' names of one result.
 #[derive(Debug)]
 pub(super) struct SchemaRows {
@@ -24,11 +27,15 @@ pub(super) struct SchemaRows {
 impl SchemaRows {
     /// None where no column of the result holds schemas' names.
     pub(super) fn of(run: &[u8], format: RowFormat, names: &SchemaName) -> Option<Self> {
+        // Most results have none, and need not be taken apart to see it.
+        if !run.windows(VIEWS.len()).any(|window| window == VIEWS) {
+            return None;
+        }
         let definitions = Columns::new(Bytes::copy_from_slice(run)).ok()?;
         let holds = |index: &usize| {
             definitions.get(*index).is_ok_and(|column| {
                 // MySQL's views call the origin `schemata`, whatever they name the column.
-                column.schema == b"information_schema"
+                column.schema == VIEWS
                     && (column.org_table.eq_ignore_ascii_case(b"schemata") || names_schemas(column.org_name))
             })
         };

@@ -201,7 +201,7 @@ pub(super) async fn take(
             Ok(Ok(answered))
         }
         Output::Forward(mut forward) => {
-            let (schema, shard) = (forward.schema(), forward.shard());
+            let (schema, shard) = (forward.schema(), Arc::clone(forward.shard()));
             let mut answered = Answered::default();
             loop {
                 let event = interruptible(client, entry, pin!(forward.next())).await;
@@ -215,7 +215,7 @@ pub(super) async fn take(
                 };
                 match event {
                     Event::Error(error) => {
-                        return Ok(Err(rename(&error, schema.as_ref()).answered_by(&shard)));
+                        return Ok(Err(rename(&error, schema.as_ref()).answered_by(&shard.full_name())));
                     }
                     Event::Columns { .. } => answered.has_rows = true,
                     Event::Rows { count, .. } => answered.rows += count as u64,
