@@ -219,7 +219,7 @@ impl Failover {
         match inner.suspicion {
             None => false,
             Some(suspicion) => {
-                let waits = inner.is_worth_waiting && suspicion.waiting != Waiting::GivenUp;
+                let waits = inner.has_hope() && suspicion.waiting != Waiting::GivenUp;
                 (writes && suspicion.refuses) || waits
             }
         }
@@ -229,7 +229,7 @@ impl Failover {
     /// long already, or the last failover was just now.
     pub(super) fn wait_until(&self, longest: Duration, apart: Duration) -> Option<Instant> {
         let mut inner = self.lock();
-        if !inner.is_worth_waiting {
+        if !inner.has_hope() {
             self.series.skipped("NoReplicas").inc();
             return None;
         }
@@ -277,6 +277,18 @@ impl Failover {
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+// === impl Inner ===
+
+impl Inner {
+    /// Whether the shard may have a primary soon: there is somebody who may become it, or the topology has
+    /// just named another one. At that moment the old one is no replica yet, and may have been the only
+    /// other server.
+    fn has_hope(&self) -> bool {
+        let has_another = self.primary.is_some() && self.suspicion.is_some_and(|suspicion| suspicion.moved);
+        self.is_worth_waiting || has_another
     }
 }
 
@@ -358,6 +370,21 @@ mod tests {
         failover.hear(promoted, &says(false), Instant::now());
         assert!(!failover.holds(promoted, true));
         assert!(failover.holds(old.primary().unwrap(), true));
+    }
+
+    #[test]
+    fn a_new_primary_is_waited_for_though_the_old_one_is_no_replica_yet() {
+        let (failover, _) = failover();
+        let (long, apart) = (Duration::from_secs(20), Duration::from_secs(60));
+        let mut alone = shard(Some(2));
+        alone.tablets.remove(0);
+        failover.follow(&alone);
+        let promoted = alone.primary().unwrap();
+        assert!(failover.holds(promoted, true) && failover.wait_until(long, apart).is_some());
+        failover.hear(promoted, &says(false), Instant::now());
+        // From now on it is alone.
+        failover.distrust();
+        assert!(!failover.holds(promoted, true) && failover.wait_until(long, apart).is_none());
     }
 
     #[test]

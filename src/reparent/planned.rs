@@ -40,6 +40,14 @@ pub trait Record: Sync {
     /// Why it could not.
     fn check(&self) -> Result<(), String>;
 
+    /// Whether nobody else may be changing the shard.
+    ///
+    /// # Errors
+    /// The lock was lost.
+    fn is_held(&self) -> Result<(), String> {
+        Ok(())
+    }
+
     /// Makes `new` the primary of its shard and `old` a replica, in one write. When this returns, gates
     /// learn of it.
     ///
@@ -133,7 +141,7 @@ pub async fn planned(shard: &Shard, dialer: &Dialer, plan: &Plan, record: &dyn R
     }
     let new = choose(&mut members, old, plan).await?;
     if Some(new) == old {
-        return finish(members, new, plan).await;
+        return finish(members, new, plan, record).await;
     }
     let Some(old) = old else { return Err(failed(shard, "choosing", "the topology names no primary")) };
     record.check().map_err(cannot_record)?;

@@ -32,6 +32,10 @@ pub struct FileRecord(pub PathBuf);
 
 impl Record for DirectoryRecord<'_> {
     fn check(&self) -> Result<(), String> {
+        self.is_held()
+    }
+
+    fn is_held(&self) -> Result<(), String> {
         self.lock.check().map_err(|error| error.to_string())
     }
 

@@ -185,13 +185,31 @@ impl Server {
     /// # Errors
     /// The server does not answer.
     pub async fn has_source(&mut self) -> Step<bool> {
+        Ok(self.status().await?.is_some())
+    }
+
+    /// What it says of its replication; nothing where it has no source.
+    async fn status(&mut self) -> Step<Option<Row>> {
         let query = match self.family {
             Family::MySql => "SHOW REPLICA STATUS",
             Family::MariaDb => "SHOW ALL SLAVES STATUS",
         };
-        let row: Option<Row> =
-            self.conn.query_first(query).await.map_err(|error| self.failed("replication status", &error))?;
-        Ok(row.is_some())
+        self.conn.query_first(query).await.map_err(|error| self.failed("replication status", &error))
+    }
+
+    /// What it has received from its source, in the form of [`Self::position`], applied or not; empty where
+    /// it has no source.
+    ///
+    /// # Errors
+    /// The server does not answer.
+    pub async fn received(&mut self) -> Step<String> {
+        let column = match self.family {
+            Family::MySql => "Retrieved_Gtid_Set",
+            Family::MariaDb => "Gtid_IO_Pos",
+        };
+        let row = self.status().await?;
+        let set = row.and_then(|row| row.get_opt::<Option<String>, _>(column)?.ok().flatten());
+        Ok(set.unwrap_or_default().replace('\n', ""))
     }
 
     /// Takes nothing more from its source: what a new primary does first.
@@ -202,6 +220,18 @@ impl Server {
         let statement = match self.family {
             Family::MySql => "STOP REPLICA",
             Family::MariaDb => "STOP ALL SLAVES",
+        };
+        self.run(&[statement], "leaving the source").await
+    }
+
+    /// Takes nothing more from its source, and applies what it has received.
+    ///
+    /// # Errors
+    /// As [`Self::refuse_writes`].
+    pub async fn stop_receiving(&mut self) -> Step<()> {
+        let statement = match self.family {
+            Family::MySql => "STOP REPLICA IO_THREAD",
+            Family::MariaDb => "STOP ALL SLAVES IO_THREAD",
         };
         self.run(&[statement], "leaving the source").await
     }
@@ -223,13 +253,8 @@ impl Server {
     /// # Errors
     /// The server does not answer, has no source, or does not replicate from it at this moment.
     pub async fn lag(&mut self) -> Step<Duration> {
+        let row = self.status().await?;
         let step = "replication status";
-        let query = match self.family {
-            Family::MySql => "SHOW REPLICA STATUS",
-            Family::MariaDb => "SHOW ALL SLAVES STATUS",
-        };
-        let row: Option<Row> =
-            self.conn.query_first(query).await.map_err(|error| self.failed(step, &error))?;
         let fault = |detail: String| StepError { server: self.name.clone(), step, detail };
         let row = row.ok_or_else(|| fault("it follows no server".to_owned()))?;
         let behind = ["Seconds_Behind_Source", "Seconds_Behind_Master"]
@@ -327,9 +352,21 @@ impl Server {
     /// # Errors
     /// The server does not answer.
     pub async fn is_semi_sync_source(&mut self) -> Step<bool> {
+        self.has_semi_sync(["source", "master"]).await
+    }
+
+    /// Whether it acknowledges what it receives.
+    ///
+    /// # Errors
+    /// The server does not answer.
+    pub async fn is_semi_sync_replica(&mut self) -> Step<bool> {
+        self.has_semi_sync(["replica", "slave"]).await
+    }
+
+    async fn has_semi_sync(&mut self, names: [&str; 2]) -> Step<bool> {
         let known = self.semi_sync_variables().await?;
         Ok(known.iter().any(|(name, value)| {
-            (name.contains("source") || name.contains("master")) && value.eq_ignore_ascii_case("on")
+            names.iter().any(|one| name.contains(one)) && value.eq_ignore_ascii_case("on")
         }))
     }
 

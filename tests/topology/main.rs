@@ -11,9 +11,11 @@
 )]
 
 mod ctl;
+mod emergency;
 mod etcd;
 mod follow;
 mod gate;
+mod lag;
 mod locks;
 #[path = "../e2e/ports.rs"]
 mod ports;

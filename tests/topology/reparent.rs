@@ -21,26 +21,38 @@ use crate::gate::{Gate, connect};
 use crate::ports::free_port;
 
 /// One primary with two replicas, made by `shardgate dev`.
-struct Servers {
+pub(crate) struct Servers {
     child: Child,
     data: tempfile::TempDir,
     _schema: tempfile::TempDir,
 }
 
+/// Keyspace main over such servers in an etcd of its own: zone1-100 is the primary.
+pub(crate) struct Bed {
+    pub(crate) mariadb: bool,
+    pub(crate) etcd: Etcd,
+    pub(crate) ctl: Ctl,
+    /// Connections as root, by tablet.
+    pub(crate) roots: Vec<Conn>,
+    /// Ports, by tablet.
+    pub(crate) ports: Vec<u16>,
+    servers: Servers,
+}
+
 /// What the writers of one gate saw.
 #[derive(Default)]
-struct Seen {
-    acknowledged: Vec<i64>,
-    failed: Vec<(i64, mysql_async::Error)>,
+pub(crate) struct Seen {
+    pub(crate) acknowledged: Vec<i64>,
+    pub(crate) failed: Vec<(i64, mysql_async::Error)>,
 }
 
 /// Writers of one gate.
-struct Writers {
+pub(crate) struct Writers {
     seen: Arc<Mutex<Seen>>,
     tasks: Vec<tokio::task::JoinHandle<()>>,
 }
 
-const WRITERS: usize = 8;
+pub(crate) const WRITERS: usize = 8;
 
 /// Exactly what README says that the account needs.
 fn privileges(mariadb: bool) -> &'static str {
@@ -118,7 +130,7 @@ impl Drop for Servers {
 }
 
 impl Writers {
-    fn start(port: u16, next: &Arc<AtomicI64>, stop: &Arc<AtomicBool>) -> Self {
+    pub(crate) fn start(port: u16, next: &Arc<AtomicI64>, stop: &Arc<AtomicBool>) -> Self {
         let seen = Arc::new(Mutex::new(Seen::default()));
         let tasks = (0..WRITERS).map(|_| {
             let (seen, next, stop) = (Arc::clone(&seen), Arc::clone(next), Arc::clone(stop));
@@ -145,7 +157,7 @@ impl Writers {
     }
 
     /// Waits until so many more rows are acknowledged.
-    async fn more(&self, wanted: usize) {
+    pub(crate) async fn more(&self, wanted: usize) {
         let count = || self.seen.lock().unwrap().acknowledged.len();
         let (then, since) = (count(), Instant::now());
         while count() < then + wanted {
@@ -158,7 +170,7 @@ impl Writers {
         self.seen.lock().unwrap().failed.iter().map(|(id, error)| format!("{id}: {error}")).collect()
     }
 
-    async fn end(self) -> Seen {
+    pub(crate) async fn end(self) -> Seen {
         for task in self.tasks {
             task.await.unwrap();
         }
@@ -173,43 +185,55 @@ async fn a_planned_switch_under_two_gates() {
     }
 }
 
+impl Bed {
+    pub(crate) async fn start(program: &str) -> Self {
+        let servers = Servers::start(program);
+        let mut roots = servers.roots().await;
+        let mariadb = program.contains("maria");
+        let monitor = if mariadb { "SLAVE MONITOR" } else { "REPLICATION CLIENT" };
+        for statement in [
+            "CREATE USER gate@'127.0.0.1'",
+            "GRANT ALL ON main.* TO gate@'127.0.0.1'",
+            &format!("GRANT {monitor} ON *.* TO gate@'127.0.0.1'"),
+            "CREATE USER switch@'127.0.0.1'",
+            &format!("GRANT {} ON *.* TO switch@'127.0.0.1'", privileges(mariadb)),
+        ] {
+            roots[0].query_drop(statement).await.unwrap();
+        }
+        let etcd = Etcd::start();
+        let ctl = Ctl::new(&settings(&etcd, &servers, ""));
+        ctl.ok(&["AddCellInfo", "zone1", "--root", "/vitess/zone1"]);
+        ctl.ok(&["CreateKeyspace", "main"]);
+        ctl.ok(&["CreateShard", "main/0"]);
+        let mut ports = Vec::new();
+        for (at, root) in roots.iter_mut().enumerate() {
+            let port: u16 = root.query_first("SELECT @@port").await.unwrap().unwrap();
+            ports.push(port);
+            let (alias, port) = (format!("zone1-{}", 100 + at), port.to_string());
+            let kind = if at == 0 { "primary" } else { "replica" };
+            let tablet = ["--host", "127.0.0.1", "--port", &port, "--type", kind, "--schema", "main"];
+            ctl.ok(&[&["AddTablet", &alias, "main/0"], &tablet[..]].concat());
+        }
+        ctl.ok(&["ApplyVSchema", "main", "--vschema", r#"{"tables": {"m": {}}}"#]);
+        Self { mariadb, etcd, ctl, roots, ports, servers }
+    }
+}
+
+/// What `ctl` needs, and more for `[topology]`.
+fn settings(etcd: &Etcd, servers: &Servers, more: &str) -> String {
+    format!(
+        "kind = \"etcd\"\nendpoints = [\"{}\"]\nrequest_timeout = \"60s\"\n{more}[backend]\nuser = \"gate\"\n[reparent]\n\
+         user = \"switch\"\nreplication_user = \"shardgate_replication\"\nreplication_password = \"{}\"\n",
+        etcd.endpoint(),
+        servers.replication_password()
+    )
+}
+
 async fn switch(program: &str) {
-    let servers = Servers::start(program);
-    let mut roots = servers.roots().await;
-    let mariadb = program.contains("maria");
-    let monitor = if mariadb { "SLAVE MONITOR" } else { "REPLICATION CLIENT" };
-    for statement in [
-        "CREATE USER gate@'127.0.0.1'",
-        "GRANT ALL ON main.* TO gate@'127.0.0.1'",
-        &format!("GRANT {monitor} ON *.* TO gate@'127.0.0.1'"),
-        "CREATE USER switch@'127.0.0.1'",
-        &format!("GRANT {} ON *.* TO switch@'127.0.0.1'", privileges(mariadb)),
-    ] {
-        roots[0].query_drop(statement).await.unwrap();
-    }
-    let etcd = Etcd::start();
-    let settings = |more: &str| {
-        format!(
-            "kind = \"etcd\"\nendpoints = [\"{}\"]\nrequest_timeout = \"60s\"\n{more}[backend]\nuser = \"gate\"\n[reparent]\n\
-             user = \"switch\"\nreplication_user = \"shardgate_replication\"\nreplication_password = \"{}\"\n",
-            etcd.endpoint(),
-            servers.replication_password()
-        )
-    };
-    let ctl = Ctl::new(&settings(""));
-    ctl.ok(&["AddCellInfo", "zone1", "--root", "/vitess/zone1"]);
-    ctl.ok(&["CreateKeyspace", "main"]);
-    ctl.ok(&["CreateShard", "main/0"]);
-    for (at, root) in roots.iter_mut().enumerate() {
-        let port: u16 = root.query_first("SELECT @@port").await.unwrap().unwrap();
-        let (alias, port) = (format!("zone1-{}", 100 + at), port.to_string());
-        let kind = if at == 0 { "primary" } else { "replica" };
-        let tablet = ["--host", "127.0.0.1", "--port", &port, "--type", kind, "--schema", "main"];
-        ctl.ok(&[&["AddTablet", &alias, "main/0"], &tablet[..]].concat());
-    }
-    ctl.ok(&["ApplyVSchema", "main", "--vschema", r#"{"tables": {"m": {}}}"#]);
+    let mut bed = Bed::start(program).await;
+    let (etcd, ctl) = (&bed.etcd, &bed.ctl);
     let backend = "user = \"gate\"";
-    let (first, second) = (Gate::start_as(&etcd, backend), Gate::start_as(&etcd, backend));
+    let (first, second) = (Gate::start_as(etcd, backend), Gate::start_as(etcd, backend));
     let (next, stop) = (Arc::new(AtomicI64::new(1)), Arc::new(AtomicBool::new(false)));
     let one = Writers::start(first.port, &next, &stop);
     let other = Writers::start(second.port, &next, &stop);
@@ -218,7 +242,7 @@ async fn switch(program: &str) {
     // Somebody else works on the shard.
     let directory = Directory::open(&etcd.settings(), None).unwrap();
     let lock = directory.lock_shard("main", "0", "a test").await.unwrap();
-    let hurried = Ctl::new(&settings("lock_timeout = \"1s\"\n"));
+    let hurried = Ctl::new(&settings(etcd, &bed.servers, "lock_timeout = \"1s\"\n"));
     let said = hurried.say(&["PlannedReparentShard", "main/0"]);
     assert!(said.code == Some(1) && said.stderr.contains("a test"), "{}", said.stderr);
     lock.release().await.unwrap();
@@ -249,7 +273,7 @@ async fn switch(program: &str) {
     }
     // What was acknowledged is on all servers, and little else.
     let acknowledged: Vec<i64> = one.acknowledged.iter().chain(&other.acknowledged).copied().collect();
-    for root in &mut roots {
+    for root in &mut bed.roots {
         let since = Instant::now();
         loop {
             let there: Vec<i64> = root.query("SELECT id FROM main.m ORDER BY id").await.unwrap();
