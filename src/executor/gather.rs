@@ -137,7 +137,7 @@ impl<'a> ExecContext<'a> {
         let mut context = self.reborrow();
         context.protocol = Protocol::Text;
         let deadline = context.deadline;
-        let targets = match context.route(route.keyspace.as_ref(), &route.routing)? {
+        let targets = match context.targets(route).await? {
             Targets::Nowhere(_) => return Ok(()),
             Targets::One(target) => vec![target],
             Targets::Many(targets) => targets,

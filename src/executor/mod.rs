@@ -25,6 +25,7 @@ mod insert_select;
 mod keyed;
 mod limit;
 mod load;
+mod look_up;
 mod memory;
 mod merge;
 mod modify;

@@ -37,12 +37,12 @@ pub(super) const NOTES_SIZE: usize = 256 << 10;
 
 impl<'a> ExecContext<'a> {
     /// UPDATE, DELETE, DDL.
-    pub(super) async fn modify(self, route: &Route, kind: StatementKind) -> Result<Output<'a>> {
+    pub(super) async fn modify(mut self, route: &Route, kind: StatementKind) -> Result<Output<'a>> {
         let mut statement = Statement::new(&route.query, kind);
         if let Routing::In { values, .. } = &route.routing {
             statement.in_list = values;
         }
-        match self.route(route.keyspace.as_ref(), &route.routing)? {
+        match self.targets(route).await? {
             // The condition holds for no row: nothing to send, nothing changed.
             Targets::Nowhere(_) => Ok(Output::Done(OkSummary::default())),
             Targets::One(target) => self.forward(target, statement).await,

@@ -51,6 +51,18 @@ impl ExecContext<'_> {
         }
         let mut chosen: ByShard = vec![None; keyspace.shards.len()];
         self.choose(keyspace, routing, &mut chosen)?;
+        self.targets_of(keyspace, chosen)
+    }
+
+    /// The shards of keyspace ids.
+    pub(super) fn route_ids(&self, keyspace: Option<&Arc<str>>, ids: &[Destination]) -> Result<Targets> {
+        let keyspace = self.keyspace_of(keyspace)?;
+        let mut chosen: ByShard = vec![None; keyspace.shards.len()];
+        ids.iter().try_for_each(|id| self.mark(keyspace, id, None, &mut chosen))?;
+        self.targets_of(keyspace, chosen)
+    }
+
+    fn targets_of(&self, keyspace: &Keyspace, chosen: ByShard) -> Result<Targets> {
         let mut targets = Vec::new();
         for (shard, own) in keyspace.shards.iter().zip(chosen) {
             if let Some(own) = own {
@@ -153,6 +165,7 @@ impl ExecContext<'_> {
                 self.mark(keyspace, &vindex.range(&value(low)?, &value(high)?), None, chosen)
             }
             Routing::Scatter => self.mark(keyspace, &Destination::All, None, chosen),
+            Routing::Lookup(_) => Err(SqlError::bug("a lookup table that was not asked")),
             Routing::ByDestination(destination) => self.mark(keyspace, destination, None, chosen),
         }
     }

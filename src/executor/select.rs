@@ -36,9 +36,9 @@ enum Step<'p> {
 
 impl<'a> ExecContext<'a> {
     /// A SELECT: one shard's answer untouched, or rows through operators.
-    pub(super) async fn select(self, node: &Node, kind: StatementKind) -> Result<Output<'a>> {
+    pub(super) async fn select(mut self, node: &Node, kind: StatementKind) -> Result<Output<'a>> {
         let (steps, route) = self.chain(node)?;
-        let targets = self.route(route.keyspace.as_ref(), &route.routing)?;
+        let targets = self.targets(route).await?;
         let mut statement = Statement::new(&route.query, kind);
         if let Routing::In { values, .. } = &route.routing {
             statement.in_list = values;

@@ -142,6 +142,9 @@ impl Page<'_> {
         }
         self.line(depth, &text);
         self.text_line(depth, &route.query);
+        if let Routing::Lookup(own) = &route.routing {
+            self.route("Lookup", &own.read, depth + 1);
+        }
     }
 
     fn insert_select(&mut self, own: &InsertSelect, depth: usize) {
@@ -207,6 +210,9 @@ impl Page<'_> {
             Routing::MultiEqual { vindex, tuples, .. } => {
                 let tuples: Vec<String> = tuples.iter().map(|tuple| self.tuple(tuple)).collect();
                 format!("MultiEqual {}[{}]", vindex.name(), tuples.join(" "))
+            }
+            Routing::Lookup(own) => {
+                format!("{} {}{}", own.variant(), own.vindex.name(), self.tuple(&own.values))
             }
             Routing::SubShard(condition) => {
                 format!("SubShard {}{}", condition.vindex.name(), self.tuple(&condition.values))

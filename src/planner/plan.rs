@@ -118,6 +118,7 @@ impl Node {
             | Routing::AnyShard
             | Routing::ByDestination(_)
             | Routing::None => true,
+            Routing::Lookup(ref own) => own.is_unique(),
             Routing::In { .. }
             | Routing::MultiEqual { .. }
             | Routing::SubShard(_)

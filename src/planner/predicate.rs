@@ -12,7 +12,7 @@ use super::context::Planner;
 use super::facts::Facts;
 use super::scope::{Analysis, ColumnRef, TableUse, lower};
 use super::usable::{are_alike, is_usable};
-use super::{Condition, Routing};
+use super::{Condition, Routing, lookup};
 use crate::error::{Result, SqlError};
 use crate::key::{Destination, KeyspaceId};
 use crate::sql::Operand;
@@ -59,7 +59,7 @@ struct View<'a> {
 impl Shards {
     /// Whether at most one shard is asked.
     pub(super) fn is_single(&self) -> bool {
-        matches!(self.routing, Routing::EqualUnique(_) | Routing::None)
+        self.routing.is_single()
     }
 }
 
@@ -286,7 +286,7 @@ fn choose(
     let mut best: Option<(u32, Shards)> = None;
     for &index in if own.is_empty() { sharded } else { &own } {
         if let Some((cost, routing, split)) = options(planner, analysis, index) {
-            let single = matches!(routing, Routing::EqualUnique(_));
+            let single = routing.is_single();
             if !single && (several_roots || own.is_empty()) {
                 continue;
             }
@@ -339,8 +339,37 @@ pub(super) fn options(
 ) -> Option<(u32, Routing, Option<Range<u32>>)> {
     let own = &analysis.uses[index];
     let view = View::of(analysis, own);
-    let ways = own.table.ordered.iter().filter(|way| !way.vindex.is_lookup());
-    ways.filter_map(|way| option(planner, &view, index, &own.table, way)).min_by_key(|(cost, _, _)| *cost)
+    let way = |way: &ColumnVindex| match way.vindex.lookup() {
+        Some(_) => looked_up(planner, &view, index, &own.table, way),
+        None => option(planner, &view, index, &own.table, way),
+    };
+    own.table.ordered.iter().filter_map(way).min_by_key(|(cost, _, _)| *cost)
+}
+
+/// Routing by the values that a lookup's first column can have.
+fn looked_up(
+    planner: &Planner<'_>,
+    view: &View<'_>,
+    index: usize,
+    table: &Table,
+    way: &ColumnVindex,
+) -> Option<(u32, Routing, Option<Range<u32>>)> {
+    let column = (index, lower(way.columns.first()?));
+    let domain = table.domains(way).first().copied()?;
+    let usable = |value: &Operand| is_usable(planner, &domain, value);
+    let equal = view.values(&column).into_iter().find(|value| usable(value));
+    let class = view.constant_class(&column);
+    let lists = view.constants.iter().flat_map(|facts| &facts.lists);
+    let list = lists
+        .filter(|list| class.contains(&list.column) && list.values.iter().all(usable))
+        .min_by_key(|list| list.values.len());
+    let (values, listed) = match equal {
+        Some(value) => (vec![value.clone()], false),
+        None => (list?.values.clone(), true),
+    };
+    let own = lookup::routing(planner, table, way, domain, values, listed)?;
+    let rank = if own.is_unique() { 1 } else { 3 };
+    Some((rank * 1_000 + way.cost, Routing::Lookup(Box::new(own)), None))
 }
 
 fn option(

@@ -109,9 +109,7 @@ fn node(planner: &Planner<'_>, query: &ast::Query, analysis: &Analysis, mut edit
         Verdict::Unsharded(keyspace) => route(Some(keyspace), Routing::Unsharded, &edits),
         Verdict::AnyShard(keyspace) => route(Some(keyspace), Routing::AnyShard, &edits),
         Verdict::Pinned(keyspace, id) => route(Some(keyspace), predicate::pinned(id), &edits),
-        Verdict::Sharded(Shards { keyspace, routing, .. })
-            if matches!(routing, Routing::EqualUnique(_) | Routing::None) =>
-        {
+        Verdict::Sharded(Shards { keyspace, routing, .. }) if routing.is_single() => {
             route(Some(keyspace), routing, &edits)
         }
         Verdict::Sharded(shards) => {

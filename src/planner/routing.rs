@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::Route;
 use crate::sql::Operand;
 use crate::vindex::Vindex;
 use crate::vschema::Domain;
@@ -15,6 +16,56 @@ pub struct Condition {
     pub values: Vec<Operand>,
     /// What a comparison with each of these columns means.
     pub domains: Vec<Domain>,
+}
+
+/// A lookup table is asked first.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LookedUp {
+    /// The vindex that keeps its mapping in the table.
+    pub vindex: Arc<Vindex>,
+    /// The values that its first column is compared with.
+    pub values: Vec<Operand>,
+    /// They are those of an IN list.
+    pub listed: bool,
+    /// What a comparison with the column means.
+    pub domain: Domain,
+    /// The query of the keyspace ids. [`crate::sql::Piece::Generated`] stands for what the table holds
+    /// for a value, where that is not the value itself.
+    pub read: Route,
+}
+
+// === impl LookedUp ===
+
+impl LookedUp {
+    /// Whether there is at most one keyspace id.
+    #[must_use]
+    pub fn is_unique(&self) -> bool {
+        self.vindex.is_unique() && !self.listed
+    }
+
+    /// The name of Vitess's opcode.
+    #[must_use]
+    pub fn variant(&self) -> &'static str {
+        match (self.listed, self.vindex.is_unique()) {
+            (true, _) => "IN",
+            (false, true) => "EqualUnique",
+            (false, false) => "Equal",
+        }
+    }
+}
+
+// === impl Routing ===
+
+impl Routing {
+    /// Whether at most one shard is asked.
+    #[must_use]
+    pub fn is_single(&self) -> bool {
+        match self {
+            Self::EqualUnique(_) | Self::None => true,
+            Self::Lookup(own) => own.is_unique(),
+            _ => false,
+        }
+    }
 }
 
 /// Which shards of a keyspace get a statement. Each variant carries exactly what it needs; the
@@ -55,6 +106,8 @@ pub enum Routing {
         /// Upper bound, included.
         high: Operand,
     },
+    /// The shards of the keyspace ids that a lookup table holds for values of its first column.
+    Lookup(Box<LookedUp>),
     /// Every shard.
     Scatter,
     /// Any one shard: reference tables, and statements that read no table.

@@ -2,7 +2,7 @@
 
 use std::ptr;
 
-use super::{Node, Route};
+use super::{Node, Route, Routing};
 use crate::sql::Template;
 
 /// Names a part of a plan for as long as the plan stays where it is: an operator by its node, what goes
@@ -53,7 +53,15 @@ fn collect(node: &Node, all: &mut Vec<(StepId, Vec<StepId>)>) -> Option<StepId> 
             Some(over(StepId::of_operator(node), input, all))
         }
         Node::Aggregate(aggregate) => Some(over(StepId::of_operator(node), &aggregate.input, all)),
-        Node::Route(route) | Node::Modify(route) => alone(StepId::of_route(route), all),
+        Node::Route(route) | Node::Modify(route) => {
+            let read = match &route.routing {
+                Routing::Lookup(own) => Some(StepId::of_route(&own.read)),
+                _ => None,
+            };
+            all.push((StepId::of_route(route), read.into_iter().collect()));
+            all.extend(read.map(|read| (read, Vec::new())));
+            Some(StepId::of_route(route))
+        }
         Node::Insert(insert) => alone(StepId::of_query(&insert.query), all),
         Node::Keyed(own) => Some(over(StepId::of_query(&own.change.query), &own.read, all)),
         Node::InsertSelect(own) => Some(over(StepId::of_query(&own.insert.query), &own.source.node, all)),

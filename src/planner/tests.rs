@@ -239,6 +239,10 @@ fn scoreboard() {
 
 /// The words of the corpus for where a plan goes, sorted, each once.
 fn destination_classes(plan: &Plan) -> Vec<String> {
+    if let Some(Routing::Lookup(own)) = route(&plan.node).filter(|_| plan.kind == StatementKind::Select) {
+        let read = Plan { node: Node::Route(own.read.clone()), ..plan.clone() };
+        return vec!["by_destination".to_owned(), destination_class(&read)];
+    }
     let Node::Gather(gather) = &plan.node else { return vec![destination_class(plan)] };
     let fetch = |table: &GatherTable| {
         let node = Node::Route(table.route()?.clone());
@@ -254,6 +258,7 @@ fn destination_class(plan: &Plan) -> String {
     let of = |routing: &Routing| match routing {
         Routing::Unsharded => "unsharded",
         Routing::EqualUnique(_) => "one_shard",
+        Routing::Lookup(own) if own.is_unique() => "one_shard",
         Routing::Scatter => "scatter",
         Routing::AnyShard => "reference",
         Routing::ByDestination(_) => "by_destination",

@@ -61,8 +61,13 @@ fn takes(domain: &Domain, kind: LiteralKind) -> bool {
 /// the columns equals the other. Columns that are not known are trusted.
 pub(super) fn are_alike(analysis: &Analysis, one: &ColumnRef, other: &ColumnRef) -> bool {
     let column = |(index, name): &ColumnRef| analysis.uses.get(*index)?.table.column(name);
+    columns_are_alike(column(one), column(other))
+}
+
+/// As [`are_alike`], of columns of any tables.
+pub(super) fn columns_are_alike(one: Option<&Column>, other: Option<&Column>) -> bool {
     let known = |column: &&Column| column.kind.is_known() || column.declared.is_some();
-    let (Some(one), Some(other)) = (column(one).filter(known), column(other).filter(known)) else {
+    let (Some(one), Some(other)) = (one.filter(known), other.filter(known)) else {
         return true;
     };
     let is_bytes = |kind| matches!(kind, ColumnType::Binary | ColumnType::Varbinary | ColumnType::Blob);

@@ -7,8 +7,8 @@ use serde_json::{Map, Value as Json, json};
 
 use super::describe::{destination_text, function, group_by, operand, render, sort_keys};
 use super::{
-    Gather, GatherSource, GatherTable, Insert, Node, Plan, PlanContext, Route, Routing, Show, StatementKind,
-    StepId, plan,
+    Gather, GatherSource, GatherTable, Insert, LookedUp, Node, Plan, PlanContext, Route, Routing, Show,
+    StatementKind, StepId, plan,
 };
 use crate::sql::{LexOptions, Normalizer, Operand, Statement, TokenKind};
 use crate::vschema::VSchema;
@@ -80,9 +80,11 @@ pub fn plan_type(plan: &Plan) -> &'static str {
         Node::Route(route) | Node::Modify(route) => match &route.routing {
             _ if plan.kind == StatementKind::Ddl => "DirectDDL",
             Routing::Scatter => "Scatter",
+            Routing::Lookup(_) if matches!(plan.node, Node::Route(_)) => "Lookup",
             Routing::In { .. }
             | Routing::MultiEqual { .. }
             | Routing::SubShard(_)
+            | Routing::Lookup(_)
             | Routing::Between { .. } => "MultiShard",
             _ => "Passthrough",
         },
@@ -120,7 +122,10 @@ impl Writer<'_> {
     fn node(&self, node: &Node) -> Json {
         match node {
             Node::Route(route) if self.is_sent() => self.send("Send", route),
-            Node::Route(route) => self.route("Route", route),
+            Node::Route(route) => match &route.routing {
+                Routing::Lookup(own) => self.looked_up(route, own),
+                _ => self.route("Route", route),
+            },
             Node::Modify(route) => match self.kind {
                 StatementKind::Update => self.route("Update", route),
                 StatementKind::Delete => self.route("Delete", route),
@@ -298,6 +303,32 @@ impl Writer<'_> {
             json.insert("Values".into(), values.into());
             json.insert("Vindex".into(), vindex.into());
         }
+        if let Routing::Lookup(own) = &route.routing {
+            json.insert("LookupQuery".into(), render(&own.read.query, self.statement).into());
+        }
+        json.into()
+    }
+
+    /// The lookup's query, then the statement's own.
+    fn looked_up(&self, route: &Route, own: &LookedUp) -> Json {
+        let mut json = operator("VindexLookup");
+        json.insert("Variant".into(), own.variant().into());
+        if let Some(keyspace) = &route.keyspace {
+            json.insert("Keyspace".into(), self.keyspace(keyspace));
+        }
+        if let Some((vindex, values)) = self.values(&route.routing) {
+            json.insert("Values".into(), values.into());
+            json.insert("Vindex".into(), vindex.into());
+        }
+        let Json::Object(mut destined) = self.route("Route", route) else { return json.into() };
+        destined.insert("Variant".into(), "ByDestination".into());
+        destined.retain(|key, _| !matches!(key.as_str(), "Values" | "Vindex" | "LookupQuery"));
+        let mut read = self.route("Route", &own.read);
+        if let (Some(values), Some(from)) = (read.get_mut("Values"), own.vindex.lookup()) {
+            // Vitess's name for the list of values.
+            *values = json!([format!("::{}", from.from_columns().first().map_or("", |name| name))]);
+        }
+        json.insert("Inputs".into(), json!([read, destined]));
         json.into()
     }
 
@@ -309,6 +340,13 @@ impl Writer<'_> {
                 (condition.vindex.name().to_string(), values)
             }
             Routing::In { vindex, values, .. } => (vindex.name().to_string(), vec![self.tuple(values)]),
+            Routing::Lookup(own) if own.listed => {
+                (own.vindex.name().to_string(), vec![self.tuple(&own.values)])
+            }
+            Routing::Lookup(own) => {
+                let values = own.values.iter().map(|value| self.operand(value)).collect();
+                (own.vindex.name().to_string(), values)
+            }
             Routing::MultiEqual { vindex, tuples, .. } => {
                 let width = tuples.first().map_or(0, Vec::len);
                 let column = |column: usize| {
@@ -414,6 +452,7 @@ fn variant(routing: &Routing) -> &'static str {
         Routing::In { .. } => "IN",
         Routing::MultiEqual { .. } => "MultiEqual",
         Routing::SubShard(_) => "SubShard",
+        Routing::Lookup(own) => own.variant(),
         Routing::Between { .. } => "Between",
         Routing::Scatter => "Scatter",
         Routing::AnyShard => "Reference",

@@ -4,7 +4,9 @@
 
 use std::collections::BTreeMap;
 
-use super::{Result, VindexError};
+use super::{Result, Single, VindexError, hash};
+use crate::key::KeyspaceId;
+use crate::value::Value;
 
 /// The parameters that every lookup type knows.
 const PARAMS: &[&str] = &[
@@ -224,6 +226,41 @@ impl Lookup {
     #[must_use]
     pub fn to_encoding(&self) -> ToEncoding {
         self.to_encoding
+    }
+
+    /// What the first `from` column holds for a value of the owner's column.
+    ///
+    /// # Errors
+    /// A value that has no collation weights.
+    pub fn from_value(&self, value: Value) -> Result<Value> {
+        if self.from_encoding == FromEncoding::Value || value.is_null() {
+            return Ok(value);
+        }
+        let digest = Single::UnicodeLooseMd5.keyspace_id(&value)?;
+        let first = digest.as_bytes().first_chunk().copied().unwrap_or_default();
+        Ok(Value::UInt(u64::from_be_bytes(first)))
+    }
+
+    /// What the `to` column holds for a keyspace id.
+    ///
+    /// # Errors
+    /// An id that is not of eight bytes, where the column holds numbers.
+    pub fn to_value(&self, id: &KeyspaceId) -> Result<Value> {
+        match self.to_encoding {
+            ToEncoding::KeyspaceId => Ok(Value::Binary(bytes::Bytes::copy_from_slice(id.as_bytes()))),
+            ToEncoding::Unhashed => hash::reverse(id),
+        }
+    }
+
+    /// The keyspace id that the `to` column's text stands for.
+    ///
+    /// # Errors
+    /// A text that is not a number, where the column holds numbers.
+    pub fn keyspace_id(&self, to: &[u8]) -> Result<KeyspaceId> {
+        match self.to_encoding {
+            ToEncoding::KeyspaceId => Ok(KeyspaceId::new(to)),
+            ToEncoding::Unhashed => hash::keyspace_id(&Value::Text(bytes::Bytes::copy_from_slice(to))),
+        }
     }
 
     /// Rows with a NULL have no lookup row.

@@ -245,6 +245,9 @@ impl Vindex {
         };
         match part {
             _ if self.reads_number(column) => Reading::Numbers,
+            _ if self.lookup().is_some_and(|own| own.from_encoding() == FromEncoding::UnicodeLooseMd5) => {
+                Reading::Weights
+            }
             Some(Single::UnicodeLooseMd5 | Single::UnicodeLooseXxhash) => Reading::Weights,
             _ => Reading::Bytes,
         }

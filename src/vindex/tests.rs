@@ -143,11 +143,17 @@ fn every_lookup_encoding_is_as_stated() {
     for case in list(&encodings["lookup_hash.to_column"]["cases"]) {
         let number: u64 = case["to"].as_str().unwrap().parse().unwrap();
         assert_eq!(hash::of_number(number), bytes(&case["ksid"]));
+        let vindex = Vindex::new("v", "lookup_hash", &params(&[])).unwrap();
+        let lookup = vindex.lookup().unwrap();
+        assert_eq!(lookup.to_value(&bytes(&case["ksid"])), Ok(Value::UInt(number)));
+        assert_eq!(lookup.keyspace_id(number.to_string().as_bytes()), Ok(bytes(&case["ksid"])));
     }
     for case in list(&encodings["lookup_unicodeloosemd5_hash.from_column"]["cases"]) {
         let digest = Single::UnicodeLooseMd5.keyspace_id(&value(&case["in"])).unwrap();
         let first = u64::from_be_bytes(*digest.as_bytes().first_chunk().unwrap());
         assert_eq!(first.to_string(), case["from"].as_str().unwrap());
+        let vindex = Vindex::new("v", "lookup_unicodeloosemd5_hash", &params(&[])).unwrap();
+        assert_eq!(vindex.lookup().unwrap().from_value(value(&case["in"])), Ok(Value::UInt(first)));
     }
 }
 

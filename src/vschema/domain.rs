@@ -10,7 +10,7 @@
 
 use super::{Column, ColumnType, Compared};
 use crate::value::Value;
-use crate::vindex::{Kind, Reading, Vindex};
+use crate::vindex::{FromEncoding, Kind, Reading, Vindex};
 
 /// The values of a column of a vindex.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -103,8 +103,9 @@ impl Domain {
         use ColumnType as C;
         let reading = vindex.reading(position);
         let unknown = Self::Unknown { numbers: reading == Reading::Numbers };
-        // All rows are in one place.
-        if matches!(vindex.kind(), Kind::Null | Kind::Lookup(_)) {
+        // All rows are in one place; or a server compares the value itself with another column's.
+        let stored = vindex.lookup().is_some_and(|own| own.from_encoding() == FromEncoding::Value);
+        if stored || matches!(vindex.kind(), Kind::Null) {
             return Self::Unknown { numbers: false };
         }
         let Some(column) = column else { return unknown };

@@ -75,6 +75,21 @@ impl VSchema {
         table.source.as_ref().and_then(|source| self.listed(source)).cloned()
     }
 
+    /// The table in which a lookup of this keyspace keeps its mapping: in the keyspace that its name says,
+    /// else in the lookup's own, else where the one table of this name is.
+    ///
+    /// # Errors
+    /// As [`Self::resolve`], and a name that does not read.
+    pub fn lookup_table(&self, keyspace: &str, name: &str) -> Result<Arc<Table>> {
+        let unknown = |_| SqlError::unknown_table(keyspace, name);
+        let name = names::table(name).map_err(unknown)?;
+        if !name.keyspace.is_empty() {
+            return self.resolve(Some(&name.keyspace), &name.table, TabletType::Primary);
+        }
+        let own = self.resolve(Some(keyspace), &name.table, TabletType::Primary);
+        own.or_else(|error| self.resolve(None, &name.table, TabletType::Primary).map_err(|_| error))
+    }
+
     fn listed(&self, name: &TableName) -> Option<&Arc<Table>> {
         self.keyspaces.get(&name.keyspace)?.tables.get(&name.table)
     }

@@ -15,6 +15,7 @@ mod http;
 mod java;
 mod limits;
 mod locks;
+mod lookups;
 mod monitor;
 mod packets;
 mod prepared;
@@ -68,6 +69,7 @@ pub fn all() -> Vec<Test> {
         advice::TESTS,
         limits::TESTS,
         locks::TESTS,
+        lookups::TESTS,
         proxy::TESTS,
         containers::TESTS,
     ]

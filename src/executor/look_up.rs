@@ -1,0 +1,121 @@
+//! What does a lookup table say about the shards of a statement?
+//!
+//! It is asked on the session's connections: inside a transaction the session's own entries are seen.
+
+use bytes::Bytes;
+
+use super::route::{Target, Targets};
+use super::scatter::{self, Scatter};
+use super::send::Statement;
+use super::site::fields;
+use super::stream::RowStream;
+use super::{ExecContext, Protocol, RowFormat};
+use crate::error::{Result, SqlError};
+use crate::key::Destination;
+use crate::planner::{LookedUp, Route, Routing, StatementKind, StepId};
+use crate::sql::Template;
+use crate::value::Value;
+use crate::vindex::Lookup;
+use crate::vschema::Compared;
+
+// === impl ExecContext ===
+
+impl ExecContext<'_> {
+    /// The shards of a statement, by a lookup table where the plan says so.
+    ///
+    /// # Errors
+    /// As [`Self::route`], and whatever the lookup table's servers say.
+    pub(super) async fn targets(&mut self, route: &Route) -> Result<Targets> {
+        let Routing::Lookup(own) = &route.routing else {
+            return self.route(route.keyspace.as_ref(), &route.routing);
+        };
+        // Boxed: statements that ask no lookup table need none of this.
+        let ids = Box::pin(self.look_up(own)).await?;
+        self.route_ids(route.keyspace.as_ref(), &ids)
+    }
+
+    async fn look_up(&mut self, own: &LookedUp) -> Result<Vec<Destination>> {
+        let lookup = own.vindex.lookup().ok_or_else(|| SqlError::bug("a lookup that has no table"))?;
+        let Some(stored) = self.stored_values(own, lookup)? else {
+            if own.is_unique() {
+                return Err(SqlError::unsupported(
+                    "comparing a vindex column with a value of another type, which rows on several shards may equal",
+                ));
+            }
+            return Ok(vec![Destination::All]);
+        };
+        let rows = self.reborrow_with(&stored).ask_lookup(&own.read).await?;
+        let mut ids = Vec::new();
+        for row in rows {
+            let field = fields(&row).and_then(|fields| fields.first().copied().flatten().map(<[u8]>::to_vec));
+            let Some(to) = field else { continue };
+            let id = Destination::Id(lookup.keyspace_id(&to)?);
+            if !ids.contains(&id) {
+                ids.push(id);
+            }
+        }
+        if own.is_unique() && ids.len() > 1 {
+            return Err(SqlError::vindex_value(&format!(
+                "Lookup.Map: unexpected multiple results from vindex {}: {}",
+                own.vindex.name(),
+                ids.len()
+            )));
+        }
+        Ok(ids)
+    }
+
+    /// What the table holds for the values; none where that is not certain. NULL equals nothing.
+    fn stored_values(&self, own: &LookedUp, lookup: &Lookup) -> Result<Option<Vec<Value>>> {
+        let mut stored = Vec::with_capacity(own.values.len());
+        for operand in &own.values {
+            stored.push(match own.domain.compared(self.routing_value(operand)?) {
+                Compared::Only(value) => lookup.from_value(value)?,
+                Compared::Nothing => Value::Null,
+                Compared::Uncertain => return Ok(None),
+            });
+        }
+        Ok(Some(stored))
+    }
+
+    /// The rows of a lookup table.
+    async fn ask_lookup(mut self, read: &Route) -> Result<Vec<Bytes>> {
+        self.protocol = Protocol::Text;
+        let targets = match self.route(read.keyspace.as_ref(), &read.routing)? {
+            Targets::Nowhere(_) => return Ok(Vec::new()),
+            Targets::One(target) => vec![target],
+            Targets::Many(targets) => targets,
+        };
+        let values = match &read.routing {
+            Routing::In { values, .. } => values.as_slice(),
+            _ => &[],
+        };
+        self.read_entries(&targets, &read.query, values).await
+    }
+
+    /// The rows that these shards have for a query of the gate's own.
+    pub(super) async fn read_entries(
+        self,
+        targets: &[Target],
+        query: &Template,
+        in_list: &[crate::sql::Operand],
+    ) -> Result<Vec<Bytes>> {
+        let (deadline, memory) = (self.deadline, self.memory);
+        let mut statement = Statement::new(query, StatementKind::Select);
+        statement.step = StepId::of_query(query);
+        statement.in_list = in_list;
+        let held = self.send_all(targets, statement).await?;
+        let opened = scatter::open(held, RowFormat::Text, deadline).await?;
+        let mut stream = RowStream::Source(Box::new(Scatter::new(opened.shards)));
+        let mut rows = Vec::new();
+        while let Some(batch) = stream.next_batch().await? {
+            for row in batch {
+                if let Err(error) = memory.take_row("entries of a lookup table", row.len()) {
+                    stream.end().await;
+                    return Err(error);
+                }
+                rows.push(row);
+            }
+        }
+        Ok(rows)
+    }
+}
