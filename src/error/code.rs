@@ -301,8 +301,8 @@ impl Catalogue {
             id: Some("VT12001"),
             code: 1235,
             state: "42000",
-            meaning: "An UPDATE that would move a row to another shard.",
-            advice: "Delete the row and insert it anew.",
+            meaning: "An UPDATE of a sharding column by which rows cannot move exactly: to an expression, or together with other columns of a unique key.",
+            advice: "Set the sharding column to a constant in an UPDATE of its own, or delete the row and insert it anew.",
         },
         Entry {
             name: "no_primary_vindex",

@@ -198,15 +198,23 @@ impl<'a> ExecContext<'a> {
         row: u32,
     ) -> Result<Vec<Value>> {
         let operands = rows.get(row as usize).ok_or_else(|| SqlError::bug("an INSERT row without values"))?;
-        let stored = |((operand, domain), column): ((&Operand, &Domain), &Arc<str>)| {
-            let value = self.routing_value(operand)?;
-            domain.stored(value).map_err(|reason| match reason {
-                NotStored::OutOfRange => SqlError::out_of_range(column, row as usize + 1),
-                NotStored::TooLong => SqlError::too_long(column, row as usize + 1),
-                NotStored::Changed => SqlError::changed_vindex_value(column),
-            })
-        };
-        operands.iter().zip(domains).zip(columns).map(stored).collect()
+        let values = operands.iter().zip(domains).zip(columns);
+        values.map(|((operand, domain), column)| self.stored_value(operand, domain, (column, row))).collect()
+    }
+
+    /// The value of a column in a row, counted from 0, as the server stores it.
+    pub(super) fn stored_value(
+        &self,
+        operand: &Operand,
+        domain: &Domain,
+        (column, row): (&str, u32),
+    ) -> Result<Value> {
+        let value = self.routing_value(operand)?;
+        domain.stored(value).map_err(|reason| match reason {
+            NotStored::OutOfRange => SqlError::out_of_range(column, row as usize + 1),
+            NotStored::TooLong => SqlError::too_long(column, row as usize + 1),
+            NotStored::Changed => SqlError::changed_vindex_value(column),
+        })
     }
 }
 

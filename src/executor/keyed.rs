@@ -22,7 +22,13 @@ impl<'a> ExecContext<'a> {
     pub(super) async fn keyed(mut self, plan: &KeyedChange, kind: StatementKind) -> Result<Output<'a>> {
         self.check_character_set()?;
         let implicit = self.begin();
+        if plan.moves.is_some() && !implicit {
+            self.transactions.begin_steps().await?;
+        }
         let done = self.reborrow().change_found(plan, kind).await;
+        if plan.moves.is_some() && !implicit {
+            return self.conclude_steps(done).await.map(Output::Done);
+        }
         self.conclude(done, implicit).await.map(Output::Done)
     }
 
@@ -40,9 +46,18 @@ impl<'a> ExecContext<'a> {
             Targets::One(target) | Targets::Nowhere(target) => vec![target],
             Targets::Many(targets) => targets,
         };
+        let moving = match &plan.moves {
+            Some(moves) => Some((moves, self.moving(plan, moves, &read, &targets)?)),
+            None => None,
+        };
         let mut statement = Statement::new(&change.query, kind);
         statement.rows = &change.rows;
-        let mut summary = self.change(&targets, statement).await?;
+        let mut summary = match moving {
+            Some((moves, moving)) if !moving.is_empty() => {
+                Box::pin(self.change_and_move(moves, &moving, &targets, statement)).await?
+            }
+            _ => self.change(&targets, statement).await?,
+        };
         if kind == StatementKind::Delete {
             // Only an INSERT of rows says how many records it had.
             summary.info = bytes::Bytes::new();
@@ -71,7 +86,7 @@ impl<'a> ExecContext<'a> {
 }
 
 /// `1`, or `(1, 'a')`.
-fn key_template(writings: &[Writing], values: &[Option<&[u8]>], key: usize) -> Template {
+pub(super) fn key_template(writings: &[Writing], values: &[Option<&[u8]>], key: usize) -> Template {
     let mut text = Vec::new();
     for (place, (writing, value)) in writings.iter().zip(values).take(key).enumerate() {
         text.extend_from_slice(match (place, key) {

@@ -1,8 +1,8 @@
 //! How do fetched rows become INSERT statements that change no value?
 //!
 //! A row comes as text of the columns' exact forms ([`super::table_copy::Reading`]) and leaves as
-//! literals that mean the same under any character set of the connection: ASCII only, bytes in
-//! hexadecimal. The connection loads with backslash escapes on and a relaxed `sql_mode`.
+//! literals that mean the same under any character set and `sql_mode` of the connection: ASCII only, other
+//! bytes in hexadecimal. The connection of a query over copies loads with a relaxed `sql_mode`.
 
 use super::table_copy::{Reading, TableCopy};
 use crate::error::{Result, SqlError};
@@ -102,14 +102,15 @@ fn write(reading: Reading, value: &[u8], out: &mut Vec<u8>) {
     }
 }
 
-/// A string of these bytes: in quotes where they are printable ASCII, else in hexadecimal.
+/// A string of these bytes: in quotes where they are printable ASCII, else in hexadecimal. A backslash is
+/// an escape in some modes only.
 fn bytes(introducer: &[u8], value: &[u8], out: &mut Vec<u8>) {
-    if value.iter().all(|byte| matches!(byte, b' '..=b'~')) {
+    if value.iter().all(|byte| matches!(byte, b' '..=b'~') && *byte != b'\\') {
         out.extend_from_slice(introducer);
         out.push(b'\'');
         for &byte in value {
-            if matches!(byte, b'\'' | b'\\') {
-                out.push(b'\\');
+            if byte == b'\'' {
+                out.push(byte);
             }
             out.push(byte);
         }
@@ -145,8 +146,8 @@ mod tests {
         loader
             .push(&row([
                 b"-5",
-                b"it's \\",
-                b"\x00\xff",
+                b"it's",
+                b"\x00\xff\\",
                 b"1.500",
                 b"-0",
                 "{\"a\": \"\u{e4}\"}".as_bytes(),
@@ -158,7 +159,7 @@ mod tests {
         assert_eq!(
             String::from_utf8_lossy(loader.statement().unwrap()),
             "INSERT INTO `s`.`t` (`a`, `b`, `c`, `d`, `e`, `f`, `g`) VALUES \
-             (-5,_binary'it\\'s \\\\',_binary x'00ff',FROM_UNIXTIME(1.500),'-0',_utf8mb4 x'7b2261223a2022c3a4227d','0000-00-00'),\
+             (-5,_binary'it''s',_binary x'00ff5c',FROM_UNIXTIME(1.500),'-0',_utf8mb4 x'7b2261223a2022c3a4227d','0000-00-00'),\
              (1,_binary'',_binary'','0000-00-00 00:00:00','1e308',_utf8mb4'1','2020-01-01'),\
              (NULL,NULL,NULL,NULL,NULL,NULL,NULL)"
         );

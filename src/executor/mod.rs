@@ -29,6 +29,7 @@ mod look_up;
 mod memory;
 mod merge;
 mod modify;
+mod moves;
 mod notes;
 mod number;
 mod output;

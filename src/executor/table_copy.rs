@@ -9,6 +9,7 @@
 use std::collections::BTreeSet;
 
 use crate::error::{Result, SqlError};
+use crate::protocol::wire::Input;
 use crate::sql::{LexOptions, Lexer, Token, TokenKind, literal};
 
 /// A table that can be copied.
@@ -27,6 +28,8 @@ pub(super) struct CopyColumn {
     /// The type and what belongs to it.
     definition: String,
     is_auto_increment: bool,
+    /// Computed from other columns.
+    is_generated: bool,
     pub(super) reading: Reading,
 }
 
@@ -113,7 +116,13 @@ impl TableCopy {
             }
             definition.push_str(if *nullable { " NULL" } else { " NOT NULL" });
             let word: String = kind.chars().take_while(char::is_ascii_alphanumeric).collect();
-            CopyColumn { name: name.clone(), definition, is_auto_increment: false, reading: reading(&word) }
+            CopyColumn {
+                name: name.clone(),
+                definition,
+                is_auto_increment: false,
+                is_generated: false,
+                reading: reading(&word),
+            }
         };
         Self { columns: columns.iter().map(column).collect(), keys: Vec::new(), options: String::new() }
     }
@@ -150,6 +159,30 @@ impl TableCopy {
             keys: keys.cloned().collect(),
             options: self.options.clone(),
         }
+    }
+
+    /// Only the columns that an INSERT fills.
+    pub(super) fn stored(&self) -> Self {
+        let columns = self.columns.iter().filter(|column| !column.is_generated).cloned().collect();
+        Self { columns, keys: Vec::new(), options: String::new() }
+    }
+
+    /// A row of [`Self::select_list`] with the values of [`Self::stored`] alone.
+    ///
+    /// # Errors
+    /// 1815 for a row that ends early.
+    pub(super) fn stored_part(&self, row: &[u8]) -> Result<Vec<u8>> {
+        let mut input = Input::new(row, "row");
+        let mut part = Vec::with_capacity(row.len());
+        for column in &self.columns {
+            let before = input.remaining().len();
+            input.lenenc_nullable().map_err(|_| SqlError::bug("a shard sent a row that ends early"))?;
+            if !column.is_generated {
+                let at = row.len() - before;
+                part.extend_from_slice(row.get(at..row.len() - input.remaining().len()).unwrap_or_default());
+            }
+        }
+        Ok(part)
     }
 
     /// The statement that makes the temporary table; `table` is quoted.
@@ -310,7 +343,7 @@ impl Reader<'_> {
     fn column(&self, first: usize, end: usize) -> Option<CopyColumn> {
         let name = self.tokens.get(first)?.identifier(self.text)?;
         let reading = reading(&self.text(first + 1));
-        let (mut definition, mut is_auto_increment) = (Vec::new(), false);
+        let (mut definition, mut is_auto_increment, mut is_generated) = (Vec::new(), false, false);
         let mut index = first + 1;
         while index < end {
             let parenthesis = |index: usize| {
@@ -319,6 +352,7 @@ impl Reader<'_> {
             if self.word(index, "generated") || self.word(index, "as") {
                 let open = (index..end).find(|&at| self.kind(at) == Some(TokenKind::LeftParen))?;
                 index = self.closing(open)? + 1;
+                is_generated = true;
                 while ["virtual", "stored", "persistent"].iter().any(|word| self.word(index, word)) {
                     index += 1;
                 }
@@ -345,7 +379,7 @@ impl Reader<'_> {
             definition.push(self.text(index));
             index += 1;
         }
-        Some(CopyColumn { name, definition: joined(&definition), is_auto_increment, reading })
+        Some(CopyColumn { name, definition: joined(&definition), is_auto_increment, is_generated, reading })
     }
 
     /// A key, where a temporary table can have it.

@@ -50,6 +50,34 @@ pub struct KeyedChange {
     pub primary: Vec<Option<usize>>,
     /// The statement with [`crate::sql::Piece::Rows`] where the keys go, each as a row.
     pub change: Insert,
+    /// Where the rows may have to go to other shards then.
+    pub moves: Option<RowMoves>,
+}
+
+/// An UPDATE assigns columns that decide where its rows live.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RowMoves {
+    /// The table.
+    pub table: Arc<str>,
+    /// The columns of its primary key.
+    pub keys: Vec<Arc<str>>,
+    /// What each of them is afterwards.
+    pub new_keys: Vec<NewValue>,
+    /// How the changed rows find their shards.
+    pub sharding: InsertSharding,
+    /// What each column of the primary vindex is afterwards.
+    pub primary: Vec<NewValue>,
+    /// The same of each further vindex.
+    pub verify: Vec<Vec<NewValue>>,
+}
+
+/// What a column is after an UPDATE.
+#[derive(Debug, Clone, PartialEq)]
+pub enum NewValue {
+    /// What it was: the column of the read at this place.
+    Old(usize),
+    /// This value, as a column of this kind stores it.
+    Given(Operand, Domain),
 }
 
 /// INSERT … SELECT by the gate: it reads the rows of the query, then inserts them as listed ones.

@@ -1,4 +1,5 @@
-//! How is an UPDATE or DELETE with LIMIT done over several shards?
+//! How is an UPDATE or DELETE done whose rows must be known first: with LIMIT over several shards, or because
+//! they move to others?
 //!
 //! The rows are found first: a locking read of their primary keys, merged by ORDER BY and cut by LIMIT at the
 //! gate. Then each shard changes its own of them, by key, in the same transaction. The row's shard follows
@@ -11,9 +12,11 @@ use super::context::Planner;
 use super::predicate::Shards;
 use super::scatter::weight_of;
 use super::scope::Analysis;
-use super::{FoundRow, Insert, InsertSharding, KeyColumn, KeyedChange, Node, Route, SortKey, StatementKind};
+use super::{
+    FoundRow, Insert, InsertSharding, KeyColumn, KeyedChange, Node, Route, RowMoves, SortKey, StatementKind,
+};
 use crate::error::{Result, SqlError};
-use crate::sql::{Edits, Piece, PieceList, TokenKind};
+use crate::sql::{Edits, Operand, Piece, PieceList, TokenKind};
 use crate::vschema::Table;
 
 /// Plans it, where the table and its keys are known well enough; the refusal otherwise.
@@ -24,44 +27,45 @@ pub(super) fn plan(
     edits: &Edits,
     kind: StatementKind,
     refused: SqlError,
+    moves: Option<RowMoves>,
 ) -> Result<Node> {
     let roots = analysis.uses.iter().filter(|own| analysis.roots.contains(&own.block));
     let [own] = roots.collect::<Vec<_>>()[..] else { return Err(refused) };
     let table = &own.table;
     let Some((keys, primary)) = keys(table).zip(table.primary_vindex()) else { return Err(refused) };
     let parts = clauses::scan(&planner.statement, 0);
-    let (Some(limit), Some(words)) = (parts.limit_clause, Words::of(planner, kind, &parts)) else {
-        return Err(refused);
-    };
-    let count = match planner.statement.tokens.get(limit.0 + 1..limit.1) {
-        Some([count]) => planner.operand(count).ok_or_else(|| planner.syntax_error(limit.0 + 1))?,
-        _ => return Err(planner.syntax_error(limit.0 + 1)),
+    let Some(words) = Words::of(planner, kind, &parts) else { return Err(refused) };
+    let count = match parts.limit_clause {
+        None if moves.is_some() => None,
+        None => return Err(refused),
+        Some(limit) => Some(count(planner, limit)?),
     };
     if parts.order.iter().any(|(run, _)| !is_sortable(planner, *run)) {
         return Err(refused);
     }
     // The columns that are read: the key, then those of the vindex.
     let mut columns: Vec<Arc<str>> = keys.clone();
-    columns.extend(primary.columns.iter().cloned());
+    let vindexes = if moves.is_some() { &table.column_vindexes[..] } else { std::slice::from_ref(primary) };
+    columns.extend(vindexes.iter().flat_map(|vindex| vindex.columns.iter().cloned()));
     let kinds: Option<Vec<_>> =
         columns.iter().map(|name| table.column(name).map(|column| column.kind)).collect();
     let Some(kinds) = kinds else { return Err(refused) };
-    let places = (keys.len()..columns.len()).map(Some).collect();
+    let places = (keys.len()..keys.len() + primary.columns.len()).map(Some).collect();
     let (selected, order) = select_list(planner, &columns, &parts.order, edits);
     let keyspace = shards.keyspace.clone();
-    let read = Node::Limit {
-        input: Box::new(Node::Route(Route {
-            keyspace: Some(shards.keyspace),
-            routing: shards.routing,
-            query: words.read(planner, selected, edits.clone()),
-            order,
-        })),
-        count: Some(count),
-        offset: None,
+    let route = Node::Route(Route {
+        keyspace: Some(shards.keyspace),
+        routing: shards.routing,
+        query: words.read(planner, selected, edits.clone()),
+        order,
+    });
+    let read = match count {
+        None => route,
+        count => Node::Limit { input: Box::new(route), count, offset: None },
     };
     let change = Insert {
         keyspace,
-        query: words.change(planner, &keys, limit, edits.clone()),
+        query: words.change(planner, &keys, parts.limit_clause, edits.clone()),
         rows: Vec::new(),
         sharding: Some(InsertSharding {
             vindex: primary.vindex.clone(),
@@ -74,11 +78,25 @@ pub(super) fn plan(
         ignores: false,
         found: FoundRow::Untold,
     };
-    Ok(Node::Keyed(KeyedChange { read: Box::new(read), kinds, key: keys.len(), primary: places, change }))
+    Ok(Node::Keyed(KeyedChange {
+        read: Box::new(read),
+        kinds,
+        key: keys.len(),
+        primary: places,
+        change,
+        moves,
+    }))
+}
+
+fn count(planner: &Planner<'_>, limit: Run) -> Result<Operand> {
+    match planner.statement.tokens.get(limit.0 + 1..limit.1) {
+        Some([count]) => planner.operand(count).ok_or_else(|| planner.syntax_error(limit.0 + 1)),
+        _ => Err(planner.syntax_error(limit.0 + 1)),
+    }
 }
 
 /// The columns of the primary key.
-fn keys(table: &Table) -> Option<Vec<Arc<str>>> {
+pub(super) fn keys(table: &Table) -> Option<Vec<Arc<str>>> {
     let usable = table.sharded
         && !table.is_reference()
         && table.pinned.is_none()
@@ -141,7 +159,7 @@ impl Words {
     fn of(planner: &Planner<'_>, kind: StatementKind, parts: &clauses::Clauses) -> Option<Self> {
         let statement = &planner.statement;
         let tokens = statement.tokens;
-        let stop = parts.order_clause.or(parts.limit_clause)?.0;
+        let stop = parts.order_clause.or(parts.limit_clause).map_or(tokens.len(), |clause| clause.0);
         let mut depth = 0_usize;
         let (mut set, mut condition, mut from) = (None, None, None);
         for (index, token) in tokens.iter().enumerate().take(stop) {
@@ -189,7 +207,7 @@ impl Words {
         &self,
         planner: &Planner<'_>,
         keys: &[Arc<str>],
-        limit: Run,
+        limit: Option<Run>,
         mut edits: Edits,
     ) -> crate::sql::Template {
         let mut text = b" WHERE ".to_vec();
@@ -204,7 +222,9 @@ impl Words {
         text.extend_from_slice(if keys.len() > 1 { b") IN (" } else { b" IN (" });
         let pieces = vec![Piece::Text(text.into()), Piece::Rows, Piece::text(")")];
         edits.supersede(self.condition.clone(), pieces);
-        edits.supersede(clauses::Clauses::bytes(&planner.statement, limit), Vec::new());
+        if let Some(limit) = limit {
+            edits.supersede(clauses::Clauses::bytes(&planner.statement, limit), Vec::new());
+        }
         edits.template(&planner.statement)
     }
 }

@@ -29,6 +29,7 @@ mod keys;
 mod locks;
 mod lookup;
 mod modify;
+mod moves;
 mod other;
 mod plan;
 mod predicate;

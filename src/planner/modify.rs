@@ -13,7 +13,9 @@ use super::query::{
     targeted,
 };
 use super::scope::Analysis;
-use super::{InsertId, Node, Plan, Routing, StatementKind, keyed, object_parts, qualifiers, session_values};
+use super::{
+    InsertId, Node, Plan, Routing, StatementKind, keyed, moves, object_parts, qualifiers, session_values,
+};
 use crate::error::{Result, SqlError};
 use crate::sql::{Edits, Piece, parse};
 use crate::vschema::Table;
@@ -55,13 +57,13 @@ fn planned(planner: &Planner<'_>, kind: StatementKind) -> Result<Plan> {
 
 /// The parts of an UPDATE or DELETE that matter here.
 #[derive(Clone)]
-struct Change<'q> {
+pub(super) struct Change<'q> {
     tables: std::borrow::Cow<'q, [ast::TableWithJoins]>,
     selection: Option<&'q ast::Expr>,
     /// Assigned values and sort keys.
-    others: Vec<&'q ast::Expr>,
-    /// The columns that UPDATE assigns.
-    assigned: Vec<String>,
+    pub(super) others: Vec<&'q ast::Expr>,
+    /// The columns that UPDATE assigns, the first of [`Self::others`].
+    pub(super) assigned: Vec<String>,
     /// The tables that DELETE names.
     targets: Vec<String>,
     limited: bool,
@@ -164,12 +166,17 @@ fn node(
             if let Some(range) = &shards.split {
                 edits.replace(range.clone(), vec![Piece::InList]);
             }
+            if let Some(moves) = moves::of(planner, change, analysis)? {
+                refuse_set_insert_id(planner, "an UPDATE of a sharding column")?;
+                let refused = SqlError::unsupported("an UPDATE of a sharding column of this table");
+                return keyed::plan(planner, analysis, shards, &edits, kind, refused, Some(moves));
+            }
             if let Err(refused) = check_sharded(change, analysis, &shards) {
                 let limited = change.limited && !shards.is_single();
                 // Everything else that is refused stays so.
                 check_sharded(&Change { limited: false, ..change.clone() }, analysis, &shards)?;
                 return if limited && set_insert_ids(planner).next().is_none() {
-                    keyed::plan(planner, analysis, shards, &edits, kind, refused)
+                    keyed::plan(planner, analysis, shards, &edits, kind, refused, None)
                 } else {
                     Err(refused)
                 };
@@ -223,11 +230,6 @@ fn check_sharded(change: &Change<'_>, analysis: &Analysis, shards: &Shards) -> R
         let in_from = analysis.roots.contains(&own.block);
         if !in_from {
             continue;
-        }
-        for vindex in &own.table.column_vindexes {
-            if let Some(column) = change.assigned.iter().find(|column| vindex.position(column).is_some()) {
-                return Err(SqlError::vindex_column_change(column));
-            }
         }
         if !change.is_update && changed(&own.table) && own.table.owned().next().is_some() {
             return Err(SqlError::unsupported("DELETE from a table with owned lookup vindexes"));

@@ -407,6 +407,7 @@ impl ShardTransactions {
             self.rollback().await;
             return true;
         }
+        self.undo_steps().await;
         // Where BEGIN never left, the shard has not joined; where the server says that it is in no
         // transaction any more, a statement has committed it implicitly.
         let committed = self.pins.iter().any(|pin| pin.is_outside() && pin.has_begun());

@@ -12,6 +12,8 @@ use crate::sql::literal::identifier;
 
 /// The gate's own savepoint before a statement that changes several shards.
 pub(super) const GUARD: &[u8] = b"SAVEPOINT _shardgate_statement";
+/// The gate's own savepoint before a change that takes several statements.
+const STEPS: &str = "_shardgate_steps";
 const UNDO: &[u8] = b"ROLLBACK TO SAVEPOINT _shardgate_statement";
 
 /// `verb name` with the name quoted.
@@ -91,5 +93,43 @@ impl ShardTransactions {
         }))
         .await;
         done.iter().all(Result::is_ok)
+    }
+
+    /// Begins a change that takes several statements: until [`Self::end_steps`], whatever ends early takes all
+    /// of them back.
+    ///
+    /// # Errors
+    /// A shard that fails.
+    pub async fn begin_steps(&mut self) -> Result<()> {
+        self.savepoint(STEPS).await
+    }
+
+    /// Ends it: what the statements did stays in the transaction.
+    ///
+    /// # Errors
+    /// A shard that fails.
+    pub async fn end_steps(&mut self) -> Result<()> {
+        self.release_savepoint(STEPS).await
+    }
+
+    /// Takes back what the statements of an unfinished change did, where there is one; or all of the
+    /// transaction, which has failed then.
+    pub(super) async fn undo_steps(&mut self) {
+        let Some(at) = self.savepoints.iter().position(|name| name == STEPS) else { return };
+        let (undo, release) =
+            (statement("ROLLBACK TO SAVEPOINT", STEPS), statement("RELEASE SAVEPOINT", STEPS));
+        let done = join_all(self.pins.iter_mut().map(async |pin: &mut Pin| {
+            pin.run(undo.as_bytes()).await?;
+            pin.run(release.as_bytes()).await
+        }))
+        .await;
+        self.savepoints.truncate(at);
+        for pin in &mut self.pins {
+            pin.guarded = false;
+        }
+        if done.iter().any(Result::is_err) {
+            self.rollback().await;
+            self.state = super::State::Failed;
+        }
     }
 }

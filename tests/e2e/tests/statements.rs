@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use crate::compare::Order;
 use crate::runner::{Bed, Test, Verdict};
-use crate::wire::{Login, STATUS_AUTOCOMMIT, STATUS_IN_TRANS, Wire};
+use crate::wire::{Login, Param, STATUS_AUTOCOMMIT, STATUS_IN_TRANS, Wire};
 
 pub const TESTS: &[Test] = &[
     Test::shared("statements/route", |bed| cases(bed, "route.cases", include_str!("../cases/route.cases"))),
@@ -21,6 +21,10 @@ pub const TESTS: &[Test] = &[
         let mut pair = bed.cluster().pair_as(&Login::to("lone").with(crate::wire::FOUND_ROWS));
         pair.cases("insert_id.cases", include_str!("../cases/insert_id.cases"));
         Ok(())
+    }),
+    Test::shared("statements/moves", |bed| {
+        cases(bed, "moves.cases", include_str!("../cases/moves.cases"))?;
+        moves_by_parameters(bed)
     }),
     Test::shared("statements/transaction", |bed| {
         cases(bed, "transaction.cases", include_str!("../cases/transaction.cases"))
@@ -49,6 +53,23 @@ pub const TESTS: &[Test] = &[
 
 fn cases(bed: &Bed, name: &str, text: &str) -> Verdict {
     bed.cluster().pair().cases(name, text);
+    Ok(())
+}
+
+/// The new shard follows from a parameter.
+fn moves_by_parameters(bed: &Bed) -> Verdict {
+    let mut pair = bed.cluster().pair();
+    pair.same("insert into w_move_key values (1, 1, 1), (2, 2, 2), (3, 3, 3)");
+    let update = "update w_move_key set n = n + ?, member = ? where id in (?, ?)";
+    for member in [4, 4, 7, 1] {
+        let params = [Param::int(5), Param::int(member), Param::int(1), Param::int(3)];
+        pair.prepared(update, &params, Order::Same);
+        pair.same("select * from w_move_key order by member, id");
+        pair.same_rows(format!("select * from w_move_key where member = {member}"));
+    }
+    pair.prepared(update, &[Param::int(5), Param::text("8"), Param::text("2"), Param::int(9)], Order::Same);
+    pair.same("select * from w_move_key order by member, id");
+    pair.same("delete from w_move_key");
     Ok(())
 }
 

@@ -269,3 +269,31 @@ CREATE TABLE IF NOT EXISTS copies (
   c CHAR(5) DEFAULT 'pad',
   KEY by_u (u), UNIQUE KEY by_f_and_id (f, id), CONSTRAINT positive CHECK (z > 0)
 ) DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_general_ci;
+
+CREATE TABLE IF NOT EXISTS w_move (
+  id BIGINT NOT NULL PRIMARY KEY,
+  member BIGINT NOT NULL,
+  u INT,
+  n INT CHECK (n < 1000),
+  f FLOAT, d DOUBLE, m DECIMAL(20, 5), b BIT(9), ts TIMESTAMP(3) NULL DEFAULT NULL, dt DATETIME(6), y YEAR, t TIME,
+  touched TIMESTAMP NULL DEFAULT NULL ON UPDATE CURRENT_TIMESTAMP,
+  s VARCHAR(60), l VARCHAR(20) CHARACTER SET latin1, bin VARBINARY(20), e ENUM('a', 'b'), k SET('x', 'y'), j JSON, p POINT,
+  g BIGINT GENERATED ALWAYS AS (n * 2) STORED,
+  h BIGINT GENERATED ALWAYS AS (member + 1) VIRTUAL,
+  c CHAR(5) DEFAULT 'pad',
+  UNIQUE KEY by_u (member, u)
+) DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_general_ci;
+
+CREATE TABLE IF NOT EXISTS w_move_key (
+  member BIGINT UNSIGNED NOT NULL,
+  id INT NOT NULL,
+  n INT,
+  PRIMARY KEY (member, id)
+);
+
+CREATE TABLE IF NOT EXISTS w_move_watched (
+  id BIGINT NOT NULL PRIMARY KEY,
+  member BIGINT NOT NULL,
+  n INT
+);
+CREATE TRIGGER w_move_watch BEFORE INSERT ON w_move_watched FOR EACH ROW SET NEW.n = NEW.n + 1;
