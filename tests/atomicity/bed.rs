@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -149,7 +149,7 @@ impl Bed {
         let cutters: Vec<Arc<Cutter>> =
             self.servers.iter().map(|server| Arc::new(Cutter::new(server.port))).collect();
         let dir = self.dir.path().join(name);
-        std::fs::create_dir_all(dir.join("failpoints")).map_err(|error| error.to_string())?;
+        std::fs::create_dir_all(&dir).map_err(|error| error.to_string())?;
         let mut topology = String::from("[keyspaces.bank]\nvschema = \"../vschema.json\"\n");
         for (at, (shard, server, database)) in SHARDS.into_iter().enumerate() {
             let _ = write!(
@@ -160,22 +160,9 @@ impl Bed {
                 cutters[server].port
             );
         }
-        std::fs::write(dir.join("topology.toml"), topology).map_err(|error| error.to_string())?;
-        let (mysql, http) = (free_port(), free_port());
-        let config = format!(
-            "[listen]\naddress = \"127.0.0.1:{mysql}\"\n[http]\naddress = \"127.0.0.1:{http}\"\n\
-             [topology]\npath = \"topology.toml\"\n[users]\nallow_any = true\n\
-             [backend]\nuser = \"gate\"\npool_size = 40\nconnect_timeout = \"2s\"\nqueue_timeout = \"5s\"\n\
-             [transaction]\nmode = \"twopc\"\ntwopc_abandon_age = \"{}ms\"\ntwopc_scan_interval = \"400ms\"\n\
-             twopc_decide_timeout = \"3s\"\n[log]\nlevel = \"info\"\n\
-             [shutdown]\nlame_duck = \"0s\"\ngrace = \"100ms\"\nhard = \"1s\"\n",
-            ABANDON_AGE.as_millis()
-        );
-        std::fs::write(dir.join("gate.toml"), config).map_err(|error| error.to_string())?;
-        let log = dir.join("log");
-        let mut gate = Gate { name: name.to_owned(), process: None, cutters, mysql, http, dir, log };
-        gate.start()?;
-        Ok(gate)
+        let path = dir.join("topology.toml");
+        std::fs::write(&path, topology).map_err(|error| error.to_string())?;
+        Gate::configured(name, dir, &path, "gate", cutters)
     }
 
     /// Our prepared branches on all servers, as (server, branch).
@@ -243,6 +230,33 @@ impl Bed {
 // === impl Gate ===
 
 impl Gate {
+    /// A gate over this topology file, which logs in to the servers as `user`.
+    pub fn configured(
+        name: &str,
+        dir: PathBuf,
+        topology: &Path,
+        user: &str,
+        cutters: Vec<Arc<Cutter>>,
+    ) -> Result<Gate, String> {
+        std::fs::create_dir_all(dir.join("failpoints")).map_err(|error| error.to_string())?;
+        let (mysql, http) = (free_port(), free_port());
+        let config = format!(
+            "[listen]\naddress = \"127.0.0.1:{mysql}\"\n[http]\naddress = \"127.0.0.1:{http}\"\n\
+             [topology]\npath = \"{}\"\n[users]\nallow_any = true\n\
+             [backend]\nuser = \"{user}\"\npool_size = 40\nconnect_timeout = \"2s\"\nqueue_timeout = \"5s\"\n\
+             [transaction]\nmode = \"twopc\"\ntwopc_abandon_age = \"{}ms\"\ntwopc_scan_interval = \"400ms\"\n\
+             twopc_decide_timeout = \"3s\"\n[log]\nlevel = \"info\"\n\
+             [shutdown]\nlame_duck = \"0s\"\ngrace = \"100ms\"\nhard = \"1s\"\n",
+            topology.display(),
+            ABANDON_AGE.as_millis()
+        );
+        std::fs::write(dir.join("gate.toml"), config).map_err(|error| error.to_string())?;
+        let log = dir.join("log");
+        let mut gate = Gate { name: name.to_owned(), process: None, cutters, mysql, http, dir, log };
+        gate.start()?;
+        Ok(gate)
+    }
+
     /// Starts it (again).
     pub fn start(&mut self) -> Result<(), String> {
         let mut command = Command::new(env!("CARGO_BIN_EXE_shardgate"));

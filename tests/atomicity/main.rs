@@ -1,7 +1,7 @@
 //! Is money conserved when gates, servers and connections die in the middle of COMMIT?
 //!
 //! First every named step of the commit with everything that can happen there, then deadlocks over
-//! several servers, then transfers under random crashes. `SHARDGATE_CHAOS_SECONDS` says for how long (15 unless told), `SHARDGATE_CHAOS_SEED`
+//! several servers, failovers, and transfers under random crashes. `SHARDGATE_CHAOS_SECONDS` says for how long (15 unless told), `SHARDGATE_CHAOS_SEED`
 //! repeats a run. Arguments choose steps by a part of their name; `chaos` is the random part.
 #![allow(
     clippy::unwrap_used,
@@ -20,6 +20,10 @@ mod bed;
 mod chaos;
 mod cutter;
 mod deadlock;
+mod failover;
+#[allow(dead_code, reason = "the end-to-end tests use the rest")]
+#[path = "../e2e/gate.rs"]
+mod gate;
 mod ledger;
 #[path = "../e2e/ports.rs"]
 mod ports;
@@ -107,6 +111,22 @@ fn main() -> ExitCode {
                 other.kill();
                 gate = bed.gate("one").expect("a gate");
                 other = bed.gate("two").expect("a gate");
+            }
+        }
+        for case in failover::CASES {
+            let name = format!("{}/{}", family.name, case.name);
+            if !wanted(&name) {
+                continue;
+            }
+            let since = Instant::now();
+            let ran = catch_unwind(AssertUnwindSafe(|| case.run(family)));
+            let took = since.elapsed().as_secs_f64();
+            if ran.is_ok() {
+                passed += 1;
+                println!("ok       {name} ({took:.1} s)");
+            } else {
+                println!("FAILED   {name} ({took:.1} s)");
+                failed.push(name);
             }
         }
         let name = format!("{}/chaos", family.name);
