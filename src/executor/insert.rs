@@ -1,6 +1,6 @@
 //! Which shard takes which row of an INSERT, and with which ids?
 //!
-//! 1. Rows without a value for the auto-increment column (none, NULL, DEFAULT, or 0 unless
+//! 1. Rows without a value for the auto-increment column (none, NULL, or 0 and DEFAULT unless
 //!    `NO_AUTO_VALUE_ON_ZERO`) get contiguous ids from the sequence, in row order.
 //! 2. The primary vindex maps each row to a shard; other functional vindexes must agree.
 //! 3. Rows are grouped by shard, in their order; one shard gets one statement as it is, several run

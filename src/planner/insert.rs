@@ -304,11 +304,12 @@ impl Fill {
     }
 }
 
-/// The value of the auto-increment column: none for DEFAULT and NULL.
+/// The value of the auto-increment column: none for NULL. DEFAULT is its zero, which stays under
+/// `NO_AUTO_VALUE_ON_ZERO` as on a server.
 fn given_value(planner: &Planner<'_>, range: Run) -> Result<Option<Operand>> {
     let tokens = planner.statement.tokens.get(range.0..range.1).unwrap_or_default();
     if is_default(planner, tokens) {
-        return Ok(None);
+        return Ok(Some(Operand::Constant(Value::Int(0))));
     }
     match planner.constant(tokens) {
         Some(Operand::Constant(Value::Null)) => Ok(None),
