@@ -4,7 +4,7 @@
 //!
 //! ```toml
 //! cells = ["zone1"]
-//! routing_rules = "routing_rules.json"            # optional
+//! routing_rules = "routing_rules.json"            # optional; and keyspace_routing_rules, shard_routing_rules
 //!
 //! [keyspaces.service]
 //! vschema = "service/vschema.json"                # optional; relative to this file
@@ -40,8 +40,12 @@ pub struct TopologyFile {
     pub snapshot: Snapshot,
     /// The VSchema file of each keyspace that names one.
     pub vschemas: BTreeMap<Arc<str>, PathBuf>,
-    /// The file of routing rules, if any.
+    /// The file of routing rules for tables, if any.
     pub routing_rules: Option<PathBuf>,
+    /// The file of those for keyspaces.
+    pub keyspace_routing_rules: Option<PathBuf>,
+    /// The file of those for shards.
+    pub shard_routing_rules: Option<PathBuf>,
 }
 
 /// What is wrong with a topology file: one sentence per fault.
@@ -78,12 +82,18 @@ impl TopologyFile {
             places: HashMap::new(),
             faults: Vec::new(),
         };
-        reader.only(&root, &["cells", "keyspaces", "routing_rules"]);
+        reader.only(
+            &root,
+            &["cells", "keyspaces", "routing_rules", "keyspace_routing_rules", "shard_routing_rules"],
+        );
         reader.cells(&root);
+        let mut rules = |kind: &str| reader.string(&root, kind).map(|path| folder.join(path));
         let mut file = Self {
             snapshot: Snapshot::default(),
             vschemas: BTreeMap::new(),
-            routing_rules: reader.string(&root, "routing_rules").map(|path| folder.join(path)),
+            routing_rules: rules("routing_rules"),
+            keyspace_routing_rules: rules("keyspace_routing_rules"),
+            shard_routing_rules: rules("shard_routing_rules"),
         };
         match table.get("keyspaces") {
             Some(Value::Table(keyspaces)) if !keyspaces.is_empty() => {
@@ -98,7 +108,8 @@ impl TopologyFile {
 
     /// Every file that the topology is made of, beside the topology file itself.
     pub fn files(&self) -> impl Iterator<Item = &Path> {
-        self.vschemas.values().chain(&self.routing_rules).map(PathBuf::as_path)
+        let rules = [&self.routing_rules, &self.keyspace_routing_rules, &self.shard_routing_rules];
+        self.vschemas.values().chain(rules.into_iter().flatten()).map(PathBuf::as_path)
     }
 }
 

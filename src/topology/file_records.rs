@@ -37,6 +37,10 @@ pub(super) fn read(file: &Path, settings: &Settings) -> Result<BTreeMap<String, 
         put(root, &path::vschema(entry.key()), vschema.encode_to_vec());
     }
     put(root, path::ROUTING_RULES, served.routing_rules.clone().unwrap_or_default().encode_to_vec());
+    let keyspaces = served.keyspace_routing_rules.clone().unwrap_or_default();
+    put(root, path::KEYSPACE_ROUTING_RULES, keyspaces.encode_to_vec());
+    let shards = served.shard_routing_rules.clone().unwrap_or_default();
+    put(root, path::SHARD_ROUTING_RULES, shards.encode_to_vec());
     for keyspace in candidate.snapshot.keyspaces.values() {
         put(root, &path::keyspace(&keyspace.name), topodata::Keyspace::default().encode_to_vec());
         let references: Vec<_> = keyspace

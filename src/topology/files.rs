@@ -8,10 +8,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
 use super::assemble::Candidate;
 use super::file::{TopologyFaults, TopologyFile};
 use super::mark::Mark;
-use crate::vschema::{KeyspaceSource, RoutingRule, Rules, Source};
+use crate::vschema::{KeyspaceSource, Rules, Source};
 
 /// The topology file, and what the last look at it found.
 #[derive(Debug)]
@@ -114,13 +117,9 @@ impl Loaded {
             }
             source.keyspaces.insert(name.to_string(), own);
         }
-        if let Some(path) = &file.routing_rules {
-            let text = read(path)?;
-            let rules: Rules<RoutingRule> =
-                serde_json::from_str(&text).map_err(|error| format!("{}: {error}", path.display()))?;
-            source.routing_rules = rules;
-            contents.extend_from_slice(text.as_bytes());
-        }
+        source.routing_rules = rules(file.routing_rules.as_deref(), &mut contents)?;
+        source.keyspace_routing_rules = rules(file.keyspace_routing_rules.as_deref(), &mut contents)?;
+        source.shard_routing_rules = rules(file.shard_routing_rules.as_deref(), &mut contents)?;
         Ok(Self { file, source, hash: xxhash_rust::xxh64::xxh64(&contents, 0) })
     }
 
@@ -135,6 +134,17 @@ impl Loaded {
 
 fn marks(path: &Path, file: &TopologyFile) -> BTreeMap<PathBuf, Option<Mark>> {
     file.files().chain([path]).map(|path| (path.to_owned(), Mark::of(path))).collect()
+}
+
+/// The rules of a file, whose text is added to `contents`; none without a file.
+fn rules<R>(path: Option<&Path>, contents: &mut Vec<u8>) -> Result<Rules<R>, String>
+where
+    R: Serialize + DeserializeOwned,
+{
+    let Some(path) = path else { return Ok(Rules::default()) };
+    let text = read(path)?;
+    contents.extend_from_slice(text.as_bytes());
+    serde_json::from_str(&text).map_err(|error| format!("{}: {error}", path.display()))
 }
 
 fn read(path: &Path) -> Result<String, String> {

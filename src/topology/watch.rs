@@ -474,6 +474,27 @@ mod tests {
     }
 
     #[test]
+    fn rules_for_keyspaces_and_shards_come_from_files_too() {
+        let files = Files::new();
+        let kinds = "keyspace_routing_rules = 'keyspaces.json'\nshard_routing_rules = 'shards.json'\n";
+        files.write("topology.toml", &format!("{kinds}{TOPOLOGY}"));
+        files.write("keyspaces.json", r#"{"rules": [{"from_keyspace": "old", "to_keyspace": "ks"}]}"#);
+        files.write("shards.json", r#"{"rules": []}"#);
+        let (topology, _) = files.load();
+        assert_eq!(topology.current().vschema.routed_keyspace("old", crate::key::TabletType::Primary), "ks");
+        let shard = Arc::clone(&topology.current().snapshot.keyspaces["ks"].shards[0]);
+        assert!(topology.current().snapshot.reroutes.follow(&shard).is_ok());
+        let astray = r#"{"rules": [{"from_keyspace": "ks", "to_keyspace": "other", "shard": "0"}]}"#;
+        files.write("shards.json", astray);
+        assert!(topology.refresh());
+        assert!(topology.current().snapshot.reroutes.follow(&shard).is_err());
+        assert!(topology.problems()[0].contains("names keyspace other"), "{:?}", topology.problems());
+        files.write("shards.json", "[");
+        assert!(!topology.refresh());
+        assert!(topology.problems()[0].contains("shards.json"), "{:?}", topology.problems());
+    }
+
+    #[test]
     fn a_file_that_goes_away_and_comes_back_is_no_disaster() {
         let files = Files::new();
         let (topology, _) = files.load();

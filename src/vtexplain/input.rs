@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use serde_json::{Map, Value as Json, json};
+use serde_json::{Map, Value as Json};
 
 use super::report::OutputMode;
 use crate::key::{shard_names, validate_shards};
@@ -48,11 +48,15 @@ pub struct Options {
     pub(super) output_mode: OutputMode,
 }
 
+/// The kinds of routing rules, in the VSchema and in the topology file.
+const RULES: [&str; 3] = ["routing_rules", "keyspace_routing_rules", "shard_routing_rules"];
+
 /// What the gate is told of.
 #[derive(Debug)]
 pub(super) struct Cluster {
     pub(super) keyspaces: Vec<Keyspace>,
-    routing_rules: Option<Json>,
+    /// Routing rules, by kind.
+    rules: Map<String, Json>,
 }
 
 /// One keyspace.
@@ -86,9 +90,15 @@ impl Options {
         let vschema = object("vschema", &vschema.ok_or("--vschema or --vschema-file is missing")?)?;
         let map = text("ks-shard-map", self.ks_shard_map.as_deref(), self.ks_shard_map_file.as_deref())?;
         let map = map.map(|map| object("ks-shard-map", &map)).transpose()?.unwrap_or_default();
-        let (keyspaces, routing_rules) = match vschema.get("keyspaces").and_then(Json::as_object) {
-            Some(keyspaces) => (keyspaces.clone(), vschema.get("routing_rules").cloned()),
-            None => (vschema, None),
+        let (keyspaces, rules) = match vschema.get("keyspaces").and_then(Json::as_object) {
+            Some(keyspaces) => {
+                let rules = RULES.iter().filter_map(|kind| {
+                    let rules = vschema.get(*kind).filter(|rules| !rules.is_null())?;
+                    Some(((*kind).to_owned(), rules.clone()))
+                });
+                (keyspaces.clone(), rules.collect())
+            }
+            None => (vschema, Map::new()),
         };
         if keyspaces.is_empty() {
             return Err("--vschema: there is no keyspace in it".into());
@@ -96,9 +106,10 @@ impl Options {
         if let Some((name, _)) = keyspaces.iter().find(|(_, vschema)| !vschema.is_object()) {
             return Err(format!("--vschema: {name} is no keyspace: {{\"keyspaces\": {{…}}}} is expected"));
         }
-        let whole = json!({ "keyspaces": keyspaces, "routing_rules": routing_rules });
-        let whole =
-            VSchema::from_json(&whole.to_string(), 1).map_err(|error| format!("--vschema: {error}"))?;
+        let mut whole = rules.clone();
+        whole.insert("keyspaces".to_owned(), keyspaces.clone().into());
+        let whole = VSchema::from_json(&Json::from(whole).to_string(), 1)
+            .map_err(|error| format!("--vschema: {error}"))?;
         if let Some(fault) = whole.keyspaces().find_map(crate::vschema::Keyspace::error) {
             return Err(format!("--vschema: {fault}"));
         }
@@ -122,7 +133,7 @@ impl Options {
             let tables = schemas.remove(&name).unwrap_or_default();
             all.push(Keyspace { name, vschema, tables, shards });
         }
-        Ok((Cluster { keyspaces: all, routing_rules }, statements))
+        Ok((Cluster { keyspaces: all, rules }, statements))
     }
 
     /// The tables of each keyspace.
@@ -223,9 +234,10 @@ impl Cluster {
         }
         let mut root = Table::new();
         root.insert("cells".into(), Value::Array(vec!["vtexplain".into()]));
-        if let Some(rules) = &self.routing_rules {
-            save("routing_rules.json", &rules.to_string())?;
-            root.insert("routing_rules".into(), "routing_rules.json".into());
+        for (kind, rules) in &self.rules {
+            let file = format!("{kind}.json");
+            save(&file, &rules.to_string())?;
+            root.insert(kind.clone(), file.into());
         }
         root.insert("keyspaces".into(), keyspaces.into());
         save("topology.toml", &root.to_string())

@@ -77,6 +77,18 @@ pub(crate) fn code(error: &mysql_async::Error) -> u16 {
     }
 }
 
+/// Titles and rows, each as one line.
+async fn shown(client: &mut Conn, query: &str) -> Vec<String> {
+    let rows: Vec<mysql_async::Row> = client.query(query).await.unwrap();
+    let titles = rows[0].columns();
+    let titles: Vec<_> = titles.iter().map(|column| column.name_str().into_owned()).collect();
+    let lines = rows.into_iter().map(|row| {
+        let cells: Vec<String> = row.unwrap().into_iter().map(mysql_async::from_value).collect();
+        cells.join(" ")
+    });
+    [titles.join(" ")].into_iter().chain(lines).collect()
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn gates_serve_what_the_records_say() {
     for program in crate::programs("gates over etcd") {
@@ -139,6 +151,19 @@ async fn gates_over(server: &Server) {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     eprintln!("the other gate used the new VSchema {:?} later", changed.elapsed());
+    for (query, expected) in [
+        ("SHOW VSCHEMA TABLES", &["Tables", "t", "u"][..]),
+        ("SHOW VSCHEMA VINDEXES", &["Keyspace Name Type Params Owner", "ks hash hash  "]),
+        ("SHOW VSCHEMA VINDEXES ON u", &["Columns Name Type Params Owner", "id hash hash  "]),
+        (
+            "SHOW VSCHEMA KEYSPACES",
+            &["Keyspace Sharded Foreign Key Comment", "ks true unmanaged ", "main false unmanaged "],
+        ),
+    ] {
+        assert_eq!(shown(&mut other, query).await, expected, "{query}");
+    }
+    let unknown = other.query_drop("SHOW VSCHEMA VINDEXES ON nowhere").await.unwrap_err();
+    assert_eq!(code(&unknown), 1146, "{unknown}");
     // Another server becomes the primary.
     let mut main = second.client("someone", "main").await;
     assert_eq!(number(&mut main, "SELECT COUNT(*) FROM m").await, 0);

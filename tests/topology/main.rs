@@ -24,6 +24,7 @@ mod reparent;
 mod rules;
 #[path = "../engine/server.rs"]
 mod server;
+mod sysbench;
 
 use std::time::{Duration, Instant};
 

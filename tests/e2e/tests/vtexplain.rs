@@ -14,6 +14,7 @@ use crate::runner::{Bed, Test, Verdict};
 pub const TESTS: &[Test] = &[
     Test::shared("vtexplain/tells what is sent", same),
     Test::shared("vtexplain/transactions and text", transactions),
+    Test::shared("vtexplain/routing rules of all kinds", ruled),
     Test::shared("vtexplain/wrong use", wrong),
 ];
 
@@ -65,6 +66,34 @@ fn vtexplain(arguments: &[&str]) -> Output {
     let mut command = Command::new(gate::binary());
     command.arg("vtexplain").args(arguments);
     process::run(&mut command, "", Duration::from_secs(60)).unwrap()
+}
+
+fn ruled(_: &Bed) -> Verdict {
+    let folder = tempfile::tempdir().unwrap();
+    let sql = folder.path().join("t.sql");
+    std::fs::write(&sql, "CREATE TABLE t (id BIGINT PRIMARY KEY)").unwrap();
+    let keyspace = json!({
+        "sharded": true,
+        "vindexes": { "hash": { "type": "hash" } },
+        "tables": { "t": { "column_vindexes": [{ "column": "id", "name": "hash" }] } },
+    });
+    let vschema = json!({
+        "keyspaces": { "a": keyspace, "b": keyspace },
+        "routing_rules": { "rules": [{ "from_table": "b.moved", "to_tables": ["a.t"] }] },
+        "keyspace_routing_rules": { "rules": [{ "from_keyspace": "old", "to_keyspace": "a" }] },
+        "shard_routing_rules": { "rules": [{ "from_keyspace": "a", "to_keyspace": "b", "shard": "80-" }] },
+    });
+    let schema = json!({ "a": sql, "b": sql });
+    let (vschema, schema) = (vschema.to_string(), schema.to_string());
+    let sql = "select id from old.t; select id from b.moved; select id from b.t";
+    let output =
+        vtexplain(&["--vschema", &vschema, "--schema", &schema, "--output-mode", "json", "--sql", sql]);
+    assert!(output.code == Some(0), "{}{}", output.stdout, output.stderr);
+    let told: Vec<Json> = serde_json::from_str(&output.stdout).unwrap();
+    let shards = |told: &Json| told["TabletActions"].as_object().unwrap().keys().cloned().collect::<Vec<_>>();
+    let all: Vec<_> = told.iter().map(shards).collect();
+    assert_eq!(all, [["a/-80", "b/80-"], ["a/-80", "b/80-"], ["b/-80", "b/80-"]]);
+    Ok(())
 }
 
 fn same(bed: &Bed) -> Verdict {
