@@ -28,6 +28,9 @@ pub const BALANCE: i64 = 1_000;
 /// Accounts per shard.
 pub const ACCOUNTS: usize = 8;
 
+/// Lists per shard.
+const LISTS: usize = 2;
+
 /// How old a branch must be for recovery, in the gates of the tests.
 pub const ABANDON_AGE: Duration = Duration::from_millis(1_500);
 
@@ -89,7 +92,8 @@ impl Bed {
     fn make_tables(&mut self) -> Result<(), String> {
         let vschema = r#"{"sharded": true, "vindexes": {"hash": {"type": "hash"}}, "tables": {
             "account": {"column_vindexes": [{"column": "id", "name": "hash"}]},
-            "led": {"column_vindexes": [{"column": "id", "name": "hash"}]}}}"#;
+            "led": {"column_vindexes": [{"column": "id", "name": "hash"}]},
+            "list": {"column_vindexes": [{"column": "id", "name": "hash"}]}}}"#;
         std::fs::write(self.dir.path().join("vschema.json"), vschema).map_err(|error| error.to_string())?;
         for (_, server, database) in SHARDS {
             let mut root = self.root(server);
@@ -101,6 +105,9 @@ impl Bed {
                 format!(
                     "CREATE TABLE {database}.led (id BIGINT UNSIGNED, t VARCHAR(40), delta BIGINT NOT NULL, \
                      parts INT NOT NULL, PRIMARY KEY (id, t))"
+                ),
+                format!(
+                    "CREATE TABLE {database}.list (id BIGINT UNSIGNED PRIMARY KEY, items MEDIUMTEXT NOT NULL)"
                 ),
             ] {
                 root.ok(&statement).map_err(|error| format!("{statement}: {error}"))?;
@@ -133,6 +140,8 @@ impl Bed {
                 format!("DELETE FROM {database}.account WHERE id NOT IN ({})", ids.join(", ")),
                 format!("UPDATE {database}.account SET balance = {BALANCE}"),
                 format!("DELETE FROM {database}.led"),
+                format!("DELETE FROM {database}.list"),
+                format!("INSERT INTO {database}.list SELECT id, '' FROM {database}.account LIMIT {LISTS}"),
             ] {
                 root.ok(&statement).unwrap_or_else(|error| panic!("{statement}: {error}"));
             }
@@ -211,6 +220,18 @@ impl Bed {
             }
         }
         all
+    }
+
+    /// The lists by their keys, as they are stored.
+    pub fn lists(&self) -> BTreeMap<u64, String> {
+        let all = SHARDS.into_iter().flat_map(|(_, server, database)| {
+            self.root(server).rows(format!("SELECT id, items FROM {database}.list")).expect("lists")
+        });
+        all.map(|row| {
+            let key = row[0].as_deref().and_then(|text| text.parse().ok()).expect("a key");
+            (key, row[1].clone().expect("items"))
+        })
+        .collect()
     }
 
     /// The sum of all balances.

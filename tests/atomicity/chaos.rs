@@ -16,12 +16,16 @@ use rand::{RngExt as _, SeedableRng as _};
 
 use crate::bed::{ABANDON_AGE, Bed, Gate, PATIENCE};
 use crate::cutter::{Cutter, Mode};
+use crate::history;
 use crate::ledger::{self, Entry, Told};
 use crate::process::{self, poll};
 use crate::server::Server;
 use crate::wire::{Endpoint, Login, Wire, WireError};
 
 const CLIENTS: usize = 6;
+
+/// Those that append to lists, beside.
+const WRITERS: usize = 2;
 
 /// The steps at which a gate dies or hangs.
 const STEPS: [&str; 9] = [
@@ -54,6 +58,7 @@ pub struct Report {
     cuts: usize,
     freezes: usize,
     locking_sums: u64,
+    histories: usize,
     resolution: Duration,
     last_error: Option<String>,
     /// Errors before COMMIT: how many of each number, and one of them.
@@ -68,6 +73,9 @@ struct Field<'a> {
     next: AtomicU64,
     entries: Mutex<Vec<Entry>>,
     sums: AtomicU64,
+    history: Mutex<Vec<history::Entry>>,
+    /// The keys of the lists.
+    lists: Vec<u64>,
     error: Mutex<Option<String>>,
     errors: Mutex<BTreeMap<u16, (usize, String)>>,
 }
@@ -81,6 +89,7 @@ pub fn run(bed: &mut Bed, one: &mut Gate, two: &mut Gate, length: Duration, seed
     bed.reset();
     let mut report = Report { seed, ..Report::default() };
     let mut random = StdRng::seed_from_u64(seed);
+    let lists = bed.lists().into_keys().collect();
     // The servers are killed by one thread while clients read the accounts' ids.
     let mut servers = std::mem::take(&mut bed.servers);
     let field = Field {
@@ -90,6 +99,8 @@ pub fn run(bed: &mut Bed, one: &mut Gate, two: &mut Gate, length: Duration, seed
         next: AtomicU64::new(1),
         entries: Mutex::default(),
         sums: AtomicU64::new(0),
+        history: Mutex::default(),
+        lists,
         error: Mutex::default(),
         errors: Mutex::default(),
     };
@@ -98,6 +109,10 @@ pub fn run(bed: &mut Bed, one: &mut Gate, two: &mut Gate, length: Duration, seed
         for client in 0..CLIENTS {
             let (field, seed) = (&field, random.random());
             scope.spawn(move || field.client(client, seed));
+        }
+        for _ in 0..WRITERS {
+            let (field, seed) = (&field, random.random());
+            scope.spawn(move || field.writer(seed));
         }
         let end = Instant::now() + length;
         let mut seeds = || random.random::<u64>();
@@ -130,6 +145,7 @@ pub fn run(bed: &mut Bed, one: &mut Gate, two: &mut Gate, length: Duration, seed
             report.add(&one);
         }
     });
+    let history = field.history.into_inner().expect("no panic");
     let (entries, sums) = (field.entries.into_inner().expect("no panic"), field.sums.into_inner());
     report.errors = field.errors.into_inner().expect("no panic");
     report.last_error = field.error.into_inner().expect("no panic");
@@ -154,6 +170,10 @@ pub fn run(bed: &mut Bed, one: &mut Gate, two: &mut Gate, length: Duration, seed
         println!("{report}");
     }
     faults.must_be_none();
+    let lists = bed.lists().into_iter().map(|(key, items)| (key, history::elements(&items))).collect();
+    let anomalies = history::anomalies(&history, &lists);
+    assert!(anomalies.is_empty(), "{report}\n{}", anomalies.join("\n"));
+    report.histories = history.iter().filter(|entry| matches!(entry.told, Told::Ok(_))).count();
     assert!(report.acknowledged > 5, "hardly anything was committed: {report}");
     for gate in [&*one, &*two] {
         let log = std::fs::read_to_string(&gate.log).unwrap_or_default();
@@ -282,6 +302,25 @@ impl Field<'_> {
         }
     }
 
+    /// Appends to lists and reads them.
+    fn writer(&self, seed: u64) {
+        let mut random = StdRng::seed_from_u64(seed);
+        let mut wire: Option<Wire> = None;
+        while !self.stop.load(Ordering::SeqCst) {
+            let Some(open) = &mut wire else {
+                wire = self.connect(&mut random).ok();
+                std::thread::sleep(Duration::from_millis(20));
+                continue;
+            };
+            let element = || self.next.fetch_add(1, Ordering::Relaxed);
+            let entry = history::transaction(open, &self.lists, element, &mut random);
+            if matches!(entry.told, Told::Lost | Told::NotTried) {
+                wire = None;
+            }
+            self.history.lock().expect("no panic").push(entry);
+        }
+    }
+
     fn connect(&self, random: &mut StdRng) -> Result<Wire, WireError> {
         let port = self.ports[random.random_range(0..2)];
         let login = Login { patience: PATIENCE, ..Login::to("bank") };
@@ -390,8 +429,9 @@ impl fmt::Display for Report {
         }
         write!(
             f,
-            "         torn 0, lost 0, ghosts 0, stuck 0; locking sums {} right; resolved {:.1} s after the end; seed {}",
+            "         torn 0, lost 0, ghosts 0, stuck 0; locking sums {} right; no anomaly in {} transactions on lists; resolved {:.1} s after the end; seed {}",
             self.locking_sums,
+            self.histories,
             self.resolution.as_secs_f64(),
             self.seed
         )

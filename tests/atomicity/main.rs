@@ -24,6 +24,7 @@ mod failover;
 #[allow(dead_code, reason = "the end-to-end tests use the rest")]
 #[path = "../e2e/gate.rs"]
 mod gate;
+mod history;
 mod ledger;
 #[path = "../e2e/ports.rs"]
 mod ports;
@@ -52,6 +53,7 @@ fn main() -> ExitCode {
         |name: &str| filters.is_empty() || filters.iter().any(|filter| name.contains(filter.as_str()));
     let full = std::env::var_os("SHARDGATE_CHAOS_FULL").is_some();
     let begin = Instant::now();
+    history::checks_itself();
     let (families, missing) = Family::available();
     let (mut passed, mut failed) = (0, Vec::new());
     for family in &families {

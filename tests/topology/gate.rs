@@ -181,3 +181,80 @@ async fn gates_over(server: &Server) {
     other.query_drop("INSERT INTO t (id) VALUES (9)").await.unwrap();
     assert_eq!(number(&mut other, "SELECT COUNT(*) FROM t").await, 9);
 }
+
+/// Nobody can change the topology then. What a dead gate left prepared is ended all the same.
+#[tokio::test(flavor = "multi_thread")]
+async fn two_phase_commit_and_recovery_go_on_without_etcd() {
+    for program in crate::programs("two-phase commit without etcd") {
+        without_etcd(&Server::start(&program)).await;
+    }
+}
+
+async fn without_etcd(server: &Server) {
+    let mut direct = connect(server.port, "root", "").await;
+    for database in ["ks_0", "ks_1"] {
+        direct.query_drop(format!("CREATE DATABASE {database}")).await.unwrap();
+        direct.query_drop(format!("CREATE TABLE {database}.t (id BIGINT PRIMARY KEY)")).await.unwrap();
+    }
+    let mut etcd = Etcd::start();
+    let ctl = Ctl::over(&etcd);
+    ctl.sample();
+    let port = server.port.to_string();
+    for (alias, shard, schema) in [("zone1-100", "ks/-80", "ks_0"), ("zone1-200", "ks/80-", "ks_1")] {
+        let server = ["--host", "127.0.0.1", "--port", &port, "--type", "primary", "--schema", schema];
+        ctl.ok(&[&["AddTablet", alias, shard][..], &server].concat());
+    }
+    let gate = Gate::start_as(
+        &etcd,
+        "user = \"root\"\n[transaction]\nmode = \"twopc\"\ntwopc_abandon_age = \"1s\"\n\
+         twopc_scan_interval = \"400ms\"",
+    );
+    let mut client = gate.client("someone", "ks").await;
+    client.query_drop("SELECT COUNT(*) FROM t").await.unwrap();
+    etcd.kill();
+    client.query_drop("BEGIN").await.unwrap();
+    for id in 1..=8 {
+        client.query_drop(format!("INSERT INTO t (id) VALUES ({id})")).await.unwrap();
+    }
+    client.query_drop("COMMIT").await.unwrap();
+    let on = |shard: usize| format!("SELECT COUNT(*) FROM ks_{shard}.t");
+    let spread = [number(&mut direct, &on(0)).await, number(&mut direct, &on(1)).await];
+    assert!(spread[0] > 0 && spread[1] > 0 && spread[0] + spread[1] == 8, "{spread:?}");
+    // The decision of that COMMIT, which says what the shards are called.
+    let mut decisions: Vec<(String, String)> = Vec::new();
+    let databases: Vec<String> = direct.query("SHOW DATABASES LIKE '\\_shardgate\\_%'").await.unwrap();
+    for database in databases {
+        let rows = format!("SELECT dtid, participants FROM {database}.dt_decision WHERE state = 1");
+        decisions.extend(direct.query::<(String, String), _>(rows).await.unwrap());
+    }
+    let [(committed, participants)] = &decisions[..] else { panic!("{decisions:?}") };
+    let [anchor, branch] = [0, 1].map(|at| participants.split(',').nth(at).unwrap().trim_end_matches('+'));
+    assert!(committed.starts_with(&format!("g1.{anchor}.")), "{committed} {participants}");
+    // Two branches whose gate is gone: one of that transaction, and one of a transaction that nobody has
+    // decided. Their rows are in a table beside.
+    let undecided = committed.rsplit_once('.').unwrap().0.to_owned() + ".1";
+    direct.query_drop("CREATE TABLE ks_1.left_behind (id BIGINT PRIMARY KEY)").await.unwrap();
+    for (id, dtid) in [(1, committed), (2, &undecided)] {
+        let xid = format!("'{dtid}', 'r{branch}', {}", 0x5647_5431);
+        let mut dead = connect(server.port, "root", "").await;
+        for statement in [
+            format!("XA START {xid}"),
+            format!("INSERT INTO ks_1.left_behind VALUES ({id})"),
+            format!("XA END {xid}"),
+            format!("XA PREPARE {xid}"),
+        ] {
+            dead.query_drop(&statement).await.unwrap();
+        }
+        dead.disconnect().await.unwrap();
+    }
+    let begun = Instant::now();
+    while !direct.query::<mysql_async::Row, _>("XA RECOVER").await.unwrap().is_empty() {
+        assert!(begun.elapsed() < PATIENCE, "the branches stay");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let left: Vec<i64> = direct.query("SELECT id FROM ks_1.left_behind").await.unwrap();
+    assert_eq!(left, [1], "the one is committed, the other rolled back");
+    let status = format!("SHOW TRANSACTION STATUS FOR '{undecided}'");
+    let row: mysql_async::Row = client.query_first(status).await.unwrap().unwrap();
+    assert_eq!(row.get::<String, _>(1).as_deref(), Some("ROLLBACK"));
+}
