@@ -51,6 +51,7 @@
 //! | ORDER BY, GROUP BY, DISTINCT, LIMIT over shards | `planner/scatter.rs`, `planner/aggregate.rs`; `executor/{merge,sort,aggregate,distinct,limit}.rs` |
 //! | a query over copies of its tables | `planner/gather.rs` (and `scanner.rs`, `pushdown.rs`); `executor/gather.rs`, `site.rs`, `table_copy.rs`, `load.rs` |
 //! | how two values are compared | `executor/compare.rs`: by the weight strings that the shards compute |
+//! | UPDATE and DELETE with joins or subqueries across shards | `planner/found.rs`, `executor/keyed.rs` |
 //! | an UPDATE of a sharding column | `planner/moves.rs`, `executor/moves.rs` |
 //! | generated ids | `executor/insert.rs`, `executor/sequence.rs` |
 //! | what `LAST_INSERT_ID()` becomes | `planner/insert_id.rs`, `executor/insert_id.rs` |

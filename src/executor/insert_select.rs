@@ -19,7 +19,7 @@ use crate::sql::{Operand, Piece, Template};
 use crate::value::Value;
 
 /// The most that the rows of one statement may take as text, in bytes: servers refuse longer packets.
-const LONGEST: usize = 12 << 20;
+pub(super) const LONGEST: usize = 12 << 20;
 
 /// The rows of a query.
 pub(super) struct Read {

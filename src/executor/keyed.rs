@@ -3,6 +3,9 @@
 //! In one transaction, the session's or one around the statement: a locking read tells the keys of the rows,
 //! then each shard changes its own by key ([`super::modify`]).
 
+use std::collections::HashSet;
+
+use super::insert_select::LONGEST;
 use super::output::OkSummary;
 use super::route::Targets;
 use super::send::Statement;
@@ -69,9 +72,21 @@ impl<'a> ExecContext<'a> {
     fn found(&self, plan: &KeyedChange, columns: &Columns, rows: &[bytes::Bytes]) -> Result<Insert> {
         let writings = self.writings(columns, plan.kinds.iter().copied())?;
         let mut change = plan.change.clone();
+        let (mut known, mut length) = (HashSet::new(), 0_usize);
         for row in rows {
             let values = fields(row).ok_or_else(|| SqlError::bug("a row that does not read"))?;
-            change.rows.push(key_template(&writings, &values, plan.key));
+            let key = key_text(&writings, &values, plan.key);
+            // A join finds a row several times, or none where an outer join has nothing.
+            if plan.moves.is_none()
+                && (values.iter().take(plan.key).all(Option::is_none) || !known.insert(key.clone()))
+            {
+                continue;
+            }
+            length = length.saturating_add(key.len() + 2);
+            if length > LONGEST {
+                return Err(SqlError::unsupported("a change of so many rows that are found first"));
+            }
+            change.rows.push(Template { pieces: [Piece::Text(key.into())].into() });
             let operand = |place: &Option<usize>| {
                 let place = place.unwrap_or_default();
                 let value = writings.get(place).zip(values.get(place));
@@ -86,7 +101,7 @@ impl<'a> ExecContext<'a> {
 }
 
 /// `1`, or `(1, 'a')`.
-pub(super) fn key_template(writings: &[Writing], values: &[Option<&[u8]>], key: usize) -> Template {
+pub(super) fn key_text(writings: &[Writing], values: &[Option<&[u8]>], key: usize) -> Vec<u8> {
     let mut text = Vec::new();
     for (place, (writing, value)) in writings.iter().zip(values).take(key).enumerate() {
         text.extend_from_slice(match (place, key) {
@@ -99,5 +114,5 @@ pub(super) fn key_template(writings: &[Writing], values: &[Option<&[u8]>], key: 
     if key > 1 {
         text.push(b')');
     }
-    Template { pieces: [Piece::Text(text.into())].into() }
+    text
 }

@@ -8,7 +8,7 @@
 use bytes::Bytes;
 
 use super::insert_select::Read;
-use super::keyed::key_template;
+use super::keyed::key_text;
 use super::load::Loader;
 use super::output::OkSummary;
 use super::route::{Target, Targets};
@@ -21,7 +21,7 @@ use super::table_copy::{TableCopy, quoted};
 use super::{ExecContext, Protocol, RowFormat};
 use crate::error::{Result, SqlError};
 use crate::planner::{Insert, KeyedChange, NewValue, RowMoves, StatementKind};
-use crate::sql::{Bindings, Operand, Piece, Template, literal};
+use crate::sql::{Bindings, Operand, Template, literal};
 use crate::transaction::Place;
 use crate::value::Value;
 
@@ -49,10 +49,12 @@ impl ExecContext<'_> {
         targets: &[Target],
     ) -> Result<Vec<Moving>> {
         let writings = self.writings(&read.columns, plan.kinds.iter().copied())?;
+        let mut new_keys = Vec::with_capacity(read.rows.len());
         let mut after = Insert { sharding: Some(moves.sharding.clone()), ..plan.change.clone() };
         for (row, bytes) in (0..).zip(&read.rows) {
             let values = fields(bytes).ok_or_else(|| SqlError::bug("a row that does not read"))?;
-            after.rows.push(self.new_key(moves, &writings, &values, row)?);
+            new_keys.push(self.new_key(moves, &writings, &values, row)?);
+            after.rows.push(Template::default());
             let operand = |value: &NewValue| match value {
                 NewValue::Given(operand, _) => operand.clone(),
                 NewValue::Old(place) => Operand::Constant(match (writings.get(*place), values.get(*place)) {
@@ -76,7 +78,7 @@ impl ExecContext<'_> {
             for to in new_targets.iter().filter(|to| to.place.shard.name != from.place.shard.name) {
                 let mut keys = Vec::new();
                 for row in from.own.iter().filter(|row| to.own.contains(row)) {
-                    keys.extend(after.rows.get(*row as usize).map(text_of));
+                    keys.extend(new_keys.get(*row as usize).cloned());
                 }
                 if !keys.is_empty() {
                     moving.push(Moving { from: alone(from), to: alone(to), keys });
@@ -93,7 +95,7 @@ impl ExecContext<'_> {
         writings: &[Writing],
         values: &[Option<&[u8]>],
         row: u32,
-    ) -> Result<Template> {
+    ) -> Result<Vec<u8>> {
         let (mut key_writings, mut key_values) = (Vec::new(), Vec::new());
         let mut given = Vec::with_capacity(moves.new_keys.len());
         for (value, column) in moves.new_keys.iter().zip(&moves.keys) {
@@ -122,7 +124,7 @@ impl ExecContext<'_> {
                 }
             }
         }
-        Ok(key_template(&key_writings, &key_values, moves.new_keys.len()))
+        Ok(key_text(&key_writings, &key_values, moves.new_keys.len()))
     }
 
     /// Changes the rows where they are, then carries those that belong elsewhere.
@@ -289,15 +291,6 @@ fn with_keys(statement: &str, moves: &RowMoves, keys: &[Vec<u8>]) -> Vec<u8> {
 /// The shard alone, without rows of an INSERT.
 fn alone(target: &Target) -> Target {
     Target { place: target.place.clone(), own: Vec::new() }
-}
-
-/// The text of a key, which has no holes.
-fn text_of(template: &Template) -> Vec<u8> {
-    let text = |piece: &Piece| match piece {
-        Piece::Text(text) => text.to_vec(),
-        _ => Vec::new(),
-    };
-    template.pieces.iter().flat_map(text).collect()
 }
 
 fn refused() -> SqlError {

@@ -18,6 +18,7 @@ mod ddl;
 mod describe;
 mod directive;
 mod facts;
+mod found;
 mod gather;
 mod insert;
 mod insert_id;

@@ -14,7 +14,8 @@ use super::query::{
 };
 use super::scope::Analysis;
 use super::{
-    InsertId, Node, Plan, Routing, StatementKind, keyed, moves, object_parts, qualifiers, session_values,
+    InsertId, Node, Plan, Routing, StatementKind, found, keyed, moves, object_parts, qualifiers,
+    session_values,
 };
 use crate::error::{Result, SqlError};
 use crate::sql::{Edits, Piece, parse};
@@ -46,8 +47,16 @@ fn planned(planner: &Planner<'_>, kind: StatementKind) -> Result<Plan> {
         }));
     }
     let tree = parse(&planner.statement)?;
+    match changed(planner, &tree, edits, kind) {
+        Err(refused) if refused.id() == Some("VT12001") => found::plan(planner, kind, &tree, refused),
+        planned => planned,
+    }
+}
+
+/// Each shard changes its own rows.
+fn changed(planner: &Planner<'_>, tree: &ast::Statement, edits: Edits, kind: StatementKind) -> Result<Plan> {
     let mut builder = Builder::new(planner);
-    let change = Change::of(&tree)?;
+    let change = Change::of(tree)?;
     builder.change(&change.tables, change.selection, &change.others)?;
     let analysis = builder.analysis;
     let tables = table_names(&analysis);

@@ -47,6 +47,9 @@ pub(super) async fn metadata(
         // The read names the same columns; what it shows is not the client's.
         Node::Keyed(own) => {
             let (route, _) = leaf(&own.read);
+            if route.is_none() {
+                return Ok(Metadata { parameters: unknown(), columns: Columns::default() });
+            }
             let read = route_metadata(session, route, plan, text, world).await?;
             let complete = read.parameters.len() == usize::from(plan.params);
             let parameters = if complete { read.parameters } else { unknown() };

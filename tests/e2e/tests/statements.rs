@@ -22,6 +22,10 @@ pub const TESTS: &[Test] = &[
         pair.cases("insert_id.cases", include_str!("../cases/insert_id.cases"));
         Ok(())
     }),
+    Test::shared("statements/found", |bed| {
+        cases(bed, "found.cases", include_str!("../cases/found.cases"))?;
+        found_by_parameters(bed)
+    }),
     Test::shared("statements/moves", |bed| {
         cases(bed, "moves.cases", include_str!("../cases/moves.cases"))?;
         moves_by_parameters(bed)
@@ -53,6 +57,24 @@ pub const TESTS: &[Test] = &[
 
 fn cases(bed: &Bed, name: &str, text: &str) -> Verdict {
     bed.cluster().pair().cases(name, text);
+    Ok(())
+}
+
+/// Parameters in the part that is read and in the part that is changed.
+fn found_by_parameters(bed: &Bed) -> Verdict {
+    let mut pair = bed.cluster().pair();
+    pair.same("insert into w_found (id, owner, n) values (1, 2, 1), (2, 3, 2), (3, 1, 3), (4, 9, 4)");
+    let update = "update w_found a join w_found b on a.owner = b.id and b.n < ? set a.n = a.n + ?, a.s = ? where a.id > ?";
+    for (bound, most) in [(3, 0), (9, 1), (0, 0)] {
+        let params = [Param::int(bound), Param::int(10), Param::text("it's"), Param::int(most)];
+        pair.prepared(update, &params, Order::Same);
+        pair.same("select * from w_found order by id");
+    }
+    let delete =
+        "delete from w_found where owner in (select w_id from w_found_part where price > ?) or n = ?";
+    pair.prepared(delete, &[Param::double(1.5), Param::int(4)], Order::Same);
+    pair.same("select * from w_found order by id");
+    pair.same("delete from w_found");
     Ok(())
 }
 

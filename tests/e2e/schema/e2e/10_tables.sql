@@ -297,3 +297,17 @@ CREATE TABLE IF NOT EXISTS w_move_watched (
   n INT
 );
 CREATE TRIGGER w_move_watch BEFORE INSERT ON w_move_watched FOR EACH ROW SET NEW.n = NEW.n + 1;
+
+CREATE TABLE IF NOT EXISTS w_found (
+  id BIGINT NOT NULL PRIMARY KEY,
+  owner BIGINT,
+  n INT,
+  s VARCHAR(60)
+) DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_general_ci;
+
+CREATE TABLE IF NOT EXISTS w_found_part (
+  w_id BIGINT NOT NULL,
+  id BIGINT NOT NULL,
+  price DECIMAL(10, 2),
+  PRIMARY KEY (id, w_id)
+);
