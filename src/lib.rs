@@ -65,6 +65,7 @@
 //! | SHOW | `planner/show.rs` (who answers), `session/show.rs` (the gate's own answers) |
 //! | VEXPLAIN, `shardgate plan` | `planner/{vexplain,vitess,keys}.rs`; what runs: `session/vexplain.rs`, `executor/trace.rs` |
 //! | notes of a VEXPLAIN on scatters | `planner/advice.rs` |
+//! | spans for OpenTelemetry | `session/spans.rs` makes them, `server/otlp.rs` sends them |
 //! | what `/debug/advice` shows | `server/advice.rs`; `executor/heat.rs`, `session/{repeats,pin}.rs` |
 //! | prepared statements, cursors | `session/{prepared,statements,cursor}.rs`, `protocol/statement.rs` |
 //! | the end of a result set | `protocol/response.rs` and `protocol/reader.rs`; nowhere else |

@@ -81,6 +81,11 @@ impl Config {
             heartbeat.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.')),
             "health.heartbeat_table must be a name like _vt.heartbeat",
         );
+        require((0.0..=1.0).contains(&self.trace.sample), "trace.sample must be between 0.0 and 1.0");
+        require(
+            self.trace.endpoint.as_ref().is_none_or(|endpoint| endpoint.starts_with("http://")),
+            "trace.endpoint is written like \"http://127.0.0.1:4318\"",
+        );
         require(self.buffer.size > 0, "buffer.size must be at least 1; buffer.enabled switches it off");
         require(
             backend.tls_ca.is_some()

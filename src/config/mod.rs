@@ -64,6 +64,8 @@ groups! {
         /// Who sees the pages under /debug: "local" (clients on this machine), "all" or "off".
         /// /metrics, /healthz, /readyz, /debug/health and /debug/liveness answer everybody.
         debug: DebugAccess = DebugAccess::Local,
+        /// Whether /debug/pprof/profile answers them with a profile of the gate: where it computes.
+        profile: bool = false,
     }
 
     /// Where the list of keyspaces, shards and servers comes from.
@@ -312,6 +314,15 @@ groups! {
         query_log_sample: f64 = 1.0,
         /// Whether values stay out of the query log.
         query_log_redact: bool = true,
+    }
+
+    /// Spans of statements and of what their shards were sent, to a collector of OpenTelemetry.
+    trace: Trace {
+        /// Where a collector takes OTLP over HTTP, "http://127.0.0.1:4318"; "off" sends none.
+        endpoint: Option<String> = None,
+        /// Which part of the statements is traced, 0.0 to 1.0. One with a traceparent in a comment is
+        /// traced where its client says so.
+        sample: f64 = 0.01,
     }
 
     /// How the gate stops.

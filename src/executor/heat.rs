@@ -127,7 +127,7 @@ impl Heat {
     }
 
     /// Hot path: counts a statement for one id, if it is drawn.
-    pub(super) fn note(&self, vindex: &Vindex, id: &KeyspaceId, shard: &Shard) {
+    pub fn note(&self, vindex: &Vindex, id: &KeyspaceId, shard: &Shard) {
         if rand::random::<u32>().is_multiple_of(SAMPLE) {
             let plain = self.shows_values || OPAQUE.contains(&vindex.type_name());
             let id = if plain { Id::Plain(id.clone()) } else { Id::Hashed(xxh64(id.as_bytes(), 0)) };

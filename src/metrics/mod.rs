@@ -113,6 +113,10 @@ pub struct ControlMetrics {
     pub schema_failures: IntCounter,
     /// Lines of the query log that were dropped because the writer was behind.
     pub query_log_dropped: IntCounter,
+    /// Spans that a collector has taken.
+    pub spans_sent: IntCounter,
+    /// Spans that were dropped: the collector was away, or too many waited.
+    pub spans_dropped: IntCounter,
     uptime: IntGauge,
 }
 
@@ -260,6 +264,9 @@ impl ControlMetrics {
             )?,
             query_log_dropped: register
                 .counter("shardgate_query_log_dropped_total", "Query log lines dropped")?,
+            spans_sent: register
+                .counter("shardgate_spans_sent_total", "Spans that the collector has taken")?,
+            spans_dropped: register.counter("shardgate_spans_dropped_total", "Spans that were dropped")?,
             uptime: register.gauge("vtgate_uptime", "Seconds since the start")?,
         })
     }

@@ -6,9 +6,10 @@
 //! | `/metrics` | Prometheus text |
 //! | `/healthz` | `ok` as long as the process answers |
 //! | `/readyz` | 200 or 503, with the reasons as JSON |
-//! | `/debug/health` | `ok` or `not ok`, as VTGate says it; the reasons for those who ask for JSON or HTML |
+//! | `/debug/health` | `ok` or `not ok`, as VTGate says it; for those who may see pages and ask for JSON or HTML the reasons |
 //! | `/debug/liveness` | nothing, as VTGate |
 //! | `/debug/vars` | all metrics as JSON |
+//! | `/debug/pprof/profile` | with `http.profile`: where the process computes |
 //! | `/debug/…` | one of [`PAGES`] |
 //!
 //! The pages are JSON, and HTML for browsers or with `?format=html`. Who sees them is `http.debug`; there is
@@ -33,6 +34,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::html::{self, escaped};
+use super::profile;
 use crate::config::DebugAccess;
 use crate::metrics::Metrics;
 
@@ -50,8 +52,17 @@ pub struct Readiness {
 pub type Ask<T> = Box<dyn Fn() -> T + Send + Sync>;
 
 /// The pages below `/debug/`.
-pub(super) const PAGES: [&str; 8] =
-    ["advice", "health/tablets", "query_plans", "querylogz", "queryz", "topology", "transactions", "vschema"];
+pub(super) const PAGES: [&str; 9] = [
+    "advice",
+    "health/tablets",
+    "query_plans",
+    "querylogz",
+    "queryz",
+    "runtime",
+    "topology",
+    "transactions",
+    "vschema",
+];
 
 /// What a page is asked for.
 #[derive(Debug, Default, Deserialize)]
@@ -62,6 +73,8 @@ pub struct Query {
     pub limit: Option<usize>,
     /// Wait for so many seconds.
     pub timeout: Option<u64>,
+    /// Measure for so many seconds.
+    pub seconds: Option<u64>,
 }
 
 /// Knows what is on the pages.
@@ -82,6 +95,8 @@ pub struct Admin {
     pub pages: Box<dyn Pages>,
     /// Who sees them.
     pub debug: DebugAccess,
+    /// Whether profiles are made.
+    pub profile: bool,
     /// Brings metrics up to date that are only worth computing when someone looks.
     pub refresh: Ask<()>,
 }
@@ -116,6 +131,7 @@ fn router(admin: Arc<Admin>) -> Router {
         .route("/readyz", get(ready))
         .route("/debug/health", get(health))
         .route("/debug/liveness", get(|| async { "" }))
+        .route("/debug/pprof/profile", get(profiled))
         .route("/debug/{*page}", get(debug))
         .with_state(admin)
 }
@@ -158,13 +174,14 @@ async fn ready(State(admin): State<Arc<Admin>>) -> Response {
 
 async fn health(
     State(admin): State<Arc<Admin>>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
     Parameters(query): Parameters<Query>,
     headers: HeaderMap,
 ) -> Response {
     let readiness = (admin.readiness)();
     let status = status(&readiness);
     let asked = query.format.is_some() || accepts(&headers, "text/html") || accepts(&headers, "json");
-    if !asked {
+    if !asked || !allows(admin.debug, peer) {
         return (status, if readiness.ready { "ok" } else { "not ok" }).into_response();
     }
     let value = serde_json::json!({ "ready": readiness.ready, "problems": readiness.problems });
@@ -190,6 +207,21 @@ async fn debug(
     match value {
         Some(value) => shown(&format!("/debug/{page}"), &query, &headers, value),
         None => StatusCode::NOT_FOUND.into_response(),
+    }
+}
+
+async fn profiled(
+    State(admin): State<Arc<Admin>>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    Parameters(query): Parameters<Query>,
+) -> Response {
+    if !allows(admin.debug, peer) || !admin.profile {
+        let why = "http.debug and http.profile keep this page from you\n";
+        return (StatusCode::FORBIDDEN, why).into_response();
+    }
+    match profile::profile(query.seconds).await {
+        Ok(stacks) => stacks.into_response(),
+        Err(error) => (StatusCode::CONFLICT, format!("{error}\n")).into_response(),
     }
 }
 
@@ -279,6 +311,7 @@ mod tests {
             }),
             pages: Box::new(Nothing),
             debug,
+            profile: false,
             refresh: Box::new(|| ()),
         };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -332,13 +365,14 @@ mod tests {
     #[tokio::test]
     async fn the_pages_are_for_those_who_may_see_them() {
         let served = start(DebugAccess::Off).await;
-        for page in PAGES.into_iter().chain(["vars", "nothing"]) {
+        for page in PAGES.into_iter().chain(["vars", "pprof/profile", "nothing"]) {
             let answer = fetch(served.address, &format!("/debug/{page}")).await;
             assert!(answer.starts_with("HTTP/1.1 403"), "{answer}");
         }
         for path in ["/metrics", "/healthz", "/readyz", "/debug/health", "/debug/liveness"] {
             assert!(fetch(served.address, path).await.starts_with("HTTP/1.1 200"), "{path}");
         }
+        assert!(fetch(served.address, "/debug/health?format=json").await.ends_with("ok"));
         let peers = ["127.0.0.1:1", "[::1]:1", "[::ffff:127.0.0.1]:1", "10.0.0.1:1", "[2001:db8::1]:1"];
         let allowed = |access| peers.map(|peer| allows(access, peer.parse().unwrap()));
         assert_eq!(allowed(DebugAccess::Local), [true, true, true, false, false]);

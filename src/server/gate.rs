@@ -15,6 +15,7 @@ use tokio_util::task::TaskTracker;
 use super::admin::{self, Admin, Readiness};
 use super::advice;
 use super::listener::{Accepted, Welcome};
+use super::otlp::{self, Collector};
 use super::pages::GatePages;
 use super::persona::Persona;
 use super::settings;
@@ -37,7 +38,7 @@ use crate::session::query_log::QueryLog;
 use crate::session::registry::{Kill, Registry};
 use crate::session::repeats::Repeats;
 use crate::session::statistics::Statistics;
-use crate::session::{self, Limits, Shared, VSchemaDdl, Worlds};
+use crate::session::{self, Limits, Shared, Spans, VSchemaDdl, Worlds};
 use crate::sql::LexOptions;
 use crate::topology::Snapshot;
 use crate::topology::directory::Directory;
@@ -126,6 +127,16 @@ impl Gate {
         health.first_round(config.health.probe_timeout).await;
         let stages = Stages::default();
         let log = QueryLog::open(&config.log, Arc::clone(&metrics), &background, stop_background.clone());
+        let spans = match &config.trace.endpoint {
+            Some(endpoint) => {
+                let collector = Collector::parse(endpoint)?;
+                let (spans, told) = Spans::new(config.trace.sample, Arc::clone(&metrics));
+                let stop = stop_background.clone();
+                background.spawn(otlp::export(told, collector, Arc::clone(&metrics), stop));
+                Some(spans)
+            }
+            None => None,
+        };
         let vschema_ddl = VSchemaDdl {
             users: config.users.vschema_ddl.clone(),
             directory: Directory::open(&config.topology, Some(Arc::clone(&metrics)))?,
@@ -133,6 +144,7 @@ impl Gate {
         let shared = Shared {
             vschema_ddl,
             statistics: Statistics::default(),
+            spans,
             repeats: Repeats::default(),
             heat: Heat::new(!config.log.query_log_redact),
             live: LiveLog::default(),
@@ -248,6 +260,7 @@ impl Gate {
             readiness: Box::new(move || readiness(&shared, &topology, &stages)),
             pages: Box::new(pages),
             debug: self.config.http.debug,
+            profile: self.config.http.profile,
             refresh: Box::new(move || {
                 count_plans(&counted);
                 count_primaries(&counted);

@@ -10,11 +10,12 @@ use futures_util::future::BoxFuture;
 use serde_json::{Value, json};
 
 use super::admin::{Pages, Query};
+use super::profile;
 use crate::planner;
 use crate::session::plan_cache::{Planned, Scope};
 use crate::session::statistics::{BOUNDS, StatementCounts, Totals};
 use crate::session::{Shared, plan_context};
-use crate::sql::Normalizer;
+use crate::sql::{self, LexOptions, Normalizer};
 use crate::topology::watch::Topology;
 
 /// How many rows a page has unless `?limit=` says otherwise.
@@ -40,6 +41,7 @@ impl Pages for GatePages {
             "advice" => now(self.advice(most)),
             "health/tablets" => now(self.tablets()),
             "vschema" => now(self.shared.world.load().vschema.to_json()),
+            "runtime" => now(profile::runtime()),
             "topology" => now(self.topology.to_json()),
             "queryz" => now(self.queries(most)),
             "query_plans" => now(self.plans(most)),
@@ -105,7 +107,10 @@ impl GatePages {
         let statement = normalizer.statement(text);
         let context = plan_context(&scope.target, &world);
         planner::prepare_plan(&statement, &context).map_or(Value::Null, |plan| {
-            planner::tree_json(&plan, &statement, &world.vschema, &|_| serde_json::Map::new())
+            let mut tree = planner::tree_json(&plan, &statement, &world.vschema, &|_| serde_json::Map::new());
+            // Some statements keep their literals: what is explained, for one.
+            hide_values(&mut tree, scope.options);
+            tree
         })
     }
 
@@ -143,6 +148,29 @@ impl GatePages {
     }
 }
 
+/// Takes the literals out of the statements and the values in a plan's description.
+fn hide_values(tree: &mut Value, options: LexOptions) {
+    let hide = |value: &mut Value| {
+        if let Value::String(text) = value {
+            *text = sql::without_values(text.as_bytes(), options);
+        }
+    };
+    match tree {
+        Value::Object(fields) => {
+            for (name, value) in fields {
+                match (name.as_str(), value) {
+                    ("Query", value) => hide(value),
+                    ("Values", Value::Array(all)) => all.iter_mut().for_each(hide),
+                    ("VindexValues", Value::Object(all)) => all.values_mut().for_each(hide),
+                    (_, value) => hide_values(value, options),
+                }
+            }
+        }
+        Value::Array(all) => all.iter_mut().for_each(|one| hide_values(one, options)),
+        _ => {}
+    }
+}
+
 fn query(one: &StatementCounts, totals: &Totals) -> Value {
     let within: serde_json::Map<_, _> = BOUNDS
         .iter()
@@ -172,7 +200,7 @@ fn query(one: &StatementCounts, totals: &Totals) -> Value {
 fn described_plan(scope: &Scope, text: &[u8], plan: &Planned, described: &Value) -> Value {
     let totals = plan.counts().totals();
     json!({
-        "Original": crate::sql::without_values(text, scope.options),
+        "Original": sql::without_values(text, scope.options),
         "Keyspace": scope.target.keyspace.as_deref().unwrap_or_default(),
         "TabletType": scope.target.tablet_type.as_str().to_ascii_uppercase(),
         "Prepared": scope.prepared,

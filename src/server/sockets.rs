@@ -67,15 +67,13 @@ impl Sockets {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::DebugAccess;
 
     #[tokio::test]
     async fn a_taken_port_is_named_by_its_key() {
         let local = Some("127.0.0.1:0".to_owned());
         let listen = Listen { address: local.clone(), ..Listen::default() };
-        let sockets = Sockets::bind(&listen, &Http { address: local.clone(), debug: DebugAccess::Local })
-            .await
-            .unwrap();
+        let sockets =
+            Sockets::bind(&listen, &Http { address: local.clone(), ..Http::default() }).await.unwrap();
         let line = sockets.ready_line();
         let (_, http) = sockets.http.as_ref().unwrap();
         assert!(
@@ -84,8 +82,7 @@ mod tests {
         );
         let taken =
             Listen { address: sockets.mysql[0].address().map(|address| address.to_string()), ..listen };
-        let error =
-            Sockets::bind(&taken, &Http { address: None, debug: DebugAccess::Local }).await.unwrap_err();
+        let error = Sockets::bind(&taken, &Http { address: None, ..Http::default() }).await.unwrap_err();
         assert!(error.starts_with("listen.address: 127.0.0.1:"), "{error}");
     }
 }

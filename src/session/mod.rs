@@ -40,6 +40,7 @@ mod schema_rows;
 mod servers;
 mod set;
 mod show;
+mod spans;
 mod sql_prepared;
 mod state;
 mod statements;
@@ -77,6 +78,7 @@ use live_log::LiveLog;
 use plan_cache::{PlanCache, Scope};
 use registry::{Registration, Registry};
 use repeats::Repeats;
+pub use spans::Spans;
 use state::SessionState;
 use statements::{PreparedStatement, PreparedStatements};
 use statistics::Statistics;
@@ -119,6 +121,8 @@ pub struct Shared {
     pub live: LiveLog,
     /// Where statements are written down, if anywhere.
     pub query_log: Option<query_log::QueryLog>,
+    /// Where spans of sampled statements go, if anywhere.
+    pub spans: Option<Spans>,
     /// How clients log in.
     pub login: LoginSettings,
     /// What an operator has set.
@@ -187,6 +191,8 @@ struct Session {
     opened_cursor: Option<cursor::Cursor>,
     /// The running statement is executed for its explanation.
     explained: Option<Box<vexplain::Explained>>,
+    /// The spans of the running statement are wanted.
+    spanned: Option<Box<spans::Spanned>>,
 }
 
 /// Serves one client to its end.
@@ -287,6 +293,7 @@ impl Session {
             cursor_wanted: false,
             opened_cursor: None,
             explained: None,
+            spanned: None,
             shared,
         }
     }

@@ -209,6 +209,7 @@ impl Session {
         let plan: &Plan = planned;
         planned.executed();
         self.routes = Some(Routes::new(&planned.series.routes));
+        self.spanned = self.shared.spans.as_ref().and_then(|spans| spans.draw(&request.text));
         let written = self.client.written();
         self.begin_warnings(plan, &request.text);
         self.registration.entry().begin(&request.text);
@@ -233,7 +234,11 @@ impl Session {
         };
         self.registration.entry().end();
         let bytes = self.client.written().saturating_sub(written);
-        self.record(planned, request, (started.elapsed(), bytes), answered.as_ref().err());
+        let error = answered.as_ref().err();
+        let cost = self.record(planned, request, (started.elapsed(), bytes), error);
+        if self.spanned.is_some() {
+            self.tell_spans(planned, request, cost, error);
+        }
         self.note_repetition(planned, request, parameters);
         match answered {
             Ok(()) => Ok(true),
@@ -409,7 +414,10 @@ impl Session {
             sequences: &self.shared.sequences,
             scratch: &self.shared.scratch,
             metrics: &self.shared.metrics,
-            trace: self.explained.as_ref().map(|explained| &explained.trace),
+            trace: match (&self.explained, &self.spanned) {
+                (Some(explained), _) => Some(&explained.trace),
+                (None, spanned) => spanned.as_ref().map(|spanned| &spanned.trace),
+            },
         };
         let work = std::pin::pin!(executor::execute(plan, context));
         let executed = interruptible_behind(&shield, &mut self.client, entry, work).await;

@@ -51,14 +51,14 @@ impl Series {
 
 impl Session {
     /// Counts a statement with the time that it took and the bytes of its answer, and writes it to the
-    /// query log.
+    /// query log. What it has cost.
     pub(super) fn record(
         &self,
         plan: &Planned,
         request: &Request,
         (time, bytes): (Duration, u64),
         error: Option<&SqlError>,
-    ) {
+    ) -> Cost {
         let series = self.series.of(request.format);
         series.seconds.observe(time.as_secs_f64());
         series.text_characters.inc_by(request.text.len() as u64);
@@ -72,6 +72,7 @@ impl Session {
         let cost = Cost { time, failed: error.is_some(), shards, rows, bytes };
         plan.counts.add(cost);
         self.log(request, cost, error, (plan.kind.label(), &plan.tables));
+        cost
     }
 
     /// Hot path: notes a query for the pattern of one that is repeated with other values.

@@ -72,7 +72,7 @@ pub struct Seen {
 
 /// What a session remembers of its last queries.
 #[derive(Debug, Default)]
-pub(super) struct Run {
+pub struct Run {
     /// The kind of query that is running in a row.
     kind: Option<Arc<StatementCounts>>,
     /// A hash of the last one's values.
@@ -88,14 +88,17 @@ pub(super) struct Run {
 
 /// One query that a session has had answered.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Query<'a> {
-    pub(super) kind: &'a Arc<StatementCounts>,
+pub struct Query<'a> {
+    /// Its kind.
+    pub kind: &'a Arc<StatementCounts>,
     /// A hash of its values.
-    pub(super) values: u64,
+    pub values: u64,
     /// Rows returned.
-    pub(super) rows: u64,
-    pub(super) user: &'a str,
-    pub(super) peer: &'a str,
+    pub rows: u64,
+    /// The client's user.
+    pub user: &'a str,
+    /// The client's address.
+    pub peer: &'a str,
 }
 
 // === impl Repeats ===
@@ -167,7 +170,7 @@ impl Pattern {
 
 impl Run {
     /// Hot path: a query was answered.
-    pub(super) fn note(&mut self, query: Query<'_>, repeats: &Repeats, metrics: &TroubleMetrics) {
+    pub fn note(&mut self, query: Query<'_>, repeats: &Repeats, metrics: &TroubleMetrics) {
         let same = self.kind.as_ref().is_some_and(|kind| Arc::ptr_eq(kind, query.kind));
         if !same {
             self.end(metrics);
@@ -203,7 +206,7 @@ impl Run {
     }
 
     /// The row is over.
-    pub(super) fn end(&mut self, metrics: &TroubleMetrics) {
+    pub fn end(&mut self, metrics: &TroubleMetrics) {
         self.tell(metrics);
         self.pattern = None;
     }

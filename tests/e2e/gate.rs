@@ -169,6 +169,11 @@ impl Gate {
         self.process.pid()
     }
 
+    /// All of its log.
+    pub fn log(&self) -> String {
+        self.process.log()
+    }
+
     /// The last lines of its log.
     pub fn log_tail(&self) -> String {
         self.process.log_tail()

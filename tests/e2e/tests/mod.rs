@@ -17,12 +17,14 @@ mod limits;
 mod locks;
 mod lookups;
 mod monitor;
+mod otlp;
 mod packets;
 mod prepared;
 mod proxy;
 mod readme;
 mod replicas;
 mod schema;
+mod secrets;
 mod sequences;
 mod serve;
 mod settings;
@@ -61,6 +63,8 @@ pub fn all() -> Vec<Test> {
         packets::TESTS,
         sequences::TESTS,
         serve::TESTS,
+        secrets::TESTS,
+        otlp::TESTS,
         commands::TESTS,
         cli::TESTS,
         driver::TESTS,

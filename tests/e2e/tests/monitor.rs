@@ -5,13 +5,15 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::{Read, Write};
+use std::io::{BufRead as _, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::mpsc;
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use nix::sys::signal::Signal;
 
 use super::dev::small_schema;
@@ -176,7 +178,7 @@ fn slack() -> (u16, mpsc::Receiver<String>) {
 }
 
 /// The body of one POST.
-fn posted(stream: &mut TcpStream) -> std::io::Result<String> {
+pub(super) fn posted(stream: &mut TcpStream) -> std::io::Result<String> {
     stream.set_read_timeout(Some(Duration::from_secs(10)))?;
     let (mut bytes, mut part) = (Vec::new(), [0; 4096]);
     loop {
@@ -192,6 +194,62 @@ fn posted(stream: &mut TcpStream) -> std::io::Result<String> {
                 return Ok(body.to_owned());
             }
         }
+    }
+}
+
+/// Stands for a mail server: what it is given, with its headers, in plain text; and the login.
+fn mailbox() -> (u16, mpsc::Receiver<String>) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = listener.local_addr().expect("an address").port();
+    let (sender, receiver) = mpsc::channel();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mail = stream.and_then(received).unwrap_or_else(|error| format!("no mail: {error}"));
+            if sender.send(mail).is_err() {
+                return;
+            }
+        }
+    });
+    (port, receiver)
+}
+
+/// One conversation in SMTP (RFC 5321).
+fn received(stream: TcpStream) -> std::io::Result<String> {
+    stream.set_read_timeout(Some(Duration::from_secs(10)))?;
+    let mut lines = BufReader::new(stream.try_clone()?);
+    let mut out = stream;
+    let mut mail = String::new();
+    out.write_all(b"220 mailbox\r\n")?;
+    loop {
+        let mut line = String::new();
+        if lines.read_line(&mut line)? == 0 {
+            return Ok(mail);
+        }
+        let verb = line.split_whitespace().next().unwrap_or_default().to_ascii_uppercase();
+        let answer = match &*verb {
+            "EHLO" | "HELO" => "250-mailbox\r\n250 AUTH PLAIN\r\n",
+            "AUTH" => {
+                mail.push_str(&line);
+                "235 fine\r\n"
+            }
+            "DATA" => {
+                out.write_all(b"354 go on\r\n")?;
+                let mut line = String::new();
+                while lines.read_line(&mut line)? > 0 && line != ".\r\n" {
+                    // Quoted-printable: a line that goes on in the next one ends in `=`.
+                    mail.push_str(line.strip_suffix("=\r\n").unwrap_or(&line));
+                    line.clear();
+                }
+                mail = mail.replace("=3D", "=");
+                "250 taken\r\n"
+            }
+            "QUIT" => {
+                out.write_all(b"221 bye\r\n")?;
+                return Ok(mail);
+            }
+            _ => "250 fine\r\n",
+        };
+        out.write_all(answer.as_bytes())?;
     }
 }
 
@@ -217,9 +275,10 @@ fn told(bed: &Bed) -> Verdict {
     let path = |name: &str| dir.path().join(name).to_string_lossy().into_owned();
     let (port, alertmanager_port) = (free_port(), free_port());
     let (slack_port, messages) = slack();
+    let (smtp_port, mails) = mailbox();
     fs::copy(deploy("prometheus/rules.yml"), path("rules.yml")).unwrap();
     fs::write(path("slack_url"), format!("http://127.0.0.1:{slack_port}/")).unwrap();
-    fs::write(path("smtp_password"), "none").unwrap();
+    fs::write(path("smtp_password"), "mail-password").unwrap();
     let quick = read("prometheus/prometheus.yml")
         .replace("15s", "1s")
         .replace("alertmanager:9093", &format!("127.0.0.1:{alertmanager_port}"))
@@ -229,7 +288,8 @@ fn told(bed: &Bed) -> Verdict {
     let routes = read("alertmanager/alertmanager.yml")
         .replace("/etc/alertmanager/secrets", &folder)
         .replace("/etc/alertmanager", &deploy("alertmanager").to_string_lossy())
-        .replace("smtp.example.com:587", "127.0.0.1:9")
+        // Without TLS: on this machine only.
+        .replace("smtp.example.com:587", &format!("127.0.0.1:{smtp_port}\n  smtp_require_tls: false"))
         .replace("group_wait: 10s", "group_wait: 1s")
         .replace("group_interval: 1m", "group_interval: 2s");
     fs::write(path("alertmanager.yml"), routes).unwrap();
@@ -279,17 +339,23 @@ fn told(bed: &Bed) -> Verdict {
     let fired = poll(Duration::from_secs(120), || firing("ShardUnreachable").filter(|all| !all.is_empty()));
     assert_eq!(fired, Some(vec![alias.clone()]), "{:?}\n{}", alerts(), logs());
     assert!(firing("ShardUnreachable").is_some_and(|all| all == [alias.clone()]), "only that server");
-    let mut heard = Vec::new();
-    let mut said = |what: &str| {
+    let hears = |who: &str, from: &mpsc::Receiver<String>, heard: &mut Vec<String>, what: &str| -> String {
         let found = poll(Duration::from_secs(60), || {
-            heard.extend(messages.try_iter());
-            heard
-                .iter()
-                .find(|text: &&String| text.contains(what) && text.contains("ShardUnreachable"))
-                .cloned()
+            heard.extend(from.try_iter());
+            heard.iter().find(|text| text.contains(what) && text.contains("ShardUnreachable")).cloned()
         });
-        let text = found.unwrap_or_else(|| panic!("Slack was told {heard:?}\n{}", logs()));
+        let text = found.unwrap_or_else(|| panic!("{who} was told {heard:?}\n{}", logs()));
         assert!(text.contains(&format!("server: {alias}")) && text.contains("small/80-"), "{text}");
+        text
+    };
+    let (mut posted, mut mailed) = (Vec::new(), Vec::new());
+    let mut said = |what: &str| {
+        hears("Slack", &messages, &mut posted, what);
+        let mail = hears("the mailbox", &mails, &mut mailed, what);
+        let subject = format!("Subject: {what} ShardUnreachable small/80- {alias}");
+        assert!(mail.contains(&subject) && mail.contains("To: on-call@example.com"), "{mail}");
+        let login = STANDARD.encode("\0alertmanager@example.com\0mail-password");
+        assert!(mail.contains(&format!("AUTH PLAIN {login}")), "{mail}");
     };
     said("[FIRING]");
 

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -84,6 +84,10 @@ impl Files {
         files
     }
 
+    pub(super) fn folder(&self) -> &Path {
+        self.dir.path()
+    }
+
     fn config(&self) -> PathBuf {
         self.config_with("", "")
     }
@@ -104,7 +108,7 @@ impl Files {
 }
 
 /// A login with a password, by the independent driver.
-fn login(port: u16, user: &str, password: &str) -> Result<Option<i64>, mysql_async::Error> {
+pub(super) fn login(port: u16, user: &str, password: &str) -> Result<Option<i64>, mysql_async::Error> {
     use mysql_async::prelude::Queryable;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     runtime.block_on(async {
