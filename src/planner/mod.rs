@@ -54,6 +54,7 @@ mod usable;
 mod vexplain;
 mod views;
 mod vitess;
+mod vitess_own;
 mod walk;
 
 use sqlparser::ast;

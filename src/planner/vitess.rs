@@ -8,7 +8,7 @@ use serde_json::{Map, Value as Json, json};
 use super::describe::{destination_text, function, group_by, operand, render, sort_keys};
 use super::{
     Gather, GatherSource, GatherTable, Insert, LookedUp, Node, Plan, PlanContext, Route, Routing, Show,
-    StatementKind, StepId, plan,
+    StatementKind, StepId, plan, vitess_own,
 };
 use crate::sql::{LexOptions, Normalizer, Operand, Statement, TokenKind};
 use crate::vschema::VSchema;
@@ -66,7 +66,10 @@ pub fn plan_json(plan: &Plan, statement: &Statement<'_>, vschema: &VSchema) -> J
     json.insert("Type".into(), plan_type(plan).into());
     json.insert("QueryType".into(), query_type(plan.kind, statement).into());
     json.insert("Original".into(), String::from_utf8_lossy(statement.text).into_owned().into());
-    json.insert("Instructions".into(), tree_json(plan, statement, vschema, &|_| Map::new()));
+    let tree = tree_json(plan, statement, vschema, &|_| Map::new());
+    if !tree.is_null() {
+        json.insert("Instructions".into(), tree);
+    }
     if !plan.tables.is_empty() {
         json.insert("TablesUsed".into(), plan.tables.clone().into());
     }
@@ -199,29 +202,9 @@ impl Writer<'_> {
                 json.insert("Inputs".into(), Json::Array(vec![inner.node(&own.plan.node)]));
                 json.into()
             }
-            Node::Show(show) => {
-                let mut json = operator("ShowExec");
-                json.insert("Variant".into(), format!("{show:?}").into());
-                json.into()
-            }
+            Node::Show(show) => vitess_own::show(show),
             Node::Gather(gather) => self.gather(gather),
-            Node::Session(super::SessionCommand::Use(target)) => {
-                let mut json = operator("UpdateTarget");
-                json.insert("target".into(), target.as_str().into());
-                json.into()
-            }
-            Node::Session(super::SessionCommand::Set(assignments)) => {
-                let mut json = operator("Set");
-                let all: Vec<String> = assignments.iter().map(|own| format!("{:?}", own.target)).collect();
-                json.insert("Ops".into(), all.into());
-                json.insert("Inputs".into(), json!([{ "OperatorType": "SingleRow" }]));
-                json.into()
-            }
-            Node::Session(command) => {
-                let mut json = operator("SessionPrimitive");
-                json.insert("Variant".into(), format!("{command:?}").into());
-                json.into()
-            }
+            Node::Session(command) => vitess_own::command(command, self.statement, self.vschema),
         }
     }
 
@@ -269,8 +252,7 @@ impl Writer<'_> {
     }
 
     fn keyspace(&self, name: &str) -> Json {
-        let sharded = self.vschema.keyspace(name).is_some_and(crate::vschema::Keyspace::is_sharded);
-        json!({ "Name": name, "Sharded": sharded })
+        keyspace(self.vschema, name)
     }
 
     fn operand(&self, own: &Operand) -> String {
@@ -425,13 +407,18 @@ impl Writer<'_> {
     }
 }
 
-fn operator(name: &str) -> Map<String, Json> {
+pub(super) fn keyspace(vschema: &VSchema, name: &str) -> Json {
+    let sharded = vschema.keyspace(name).is_some_and(crate::vschema::Keyspace::is_sharded);
+    json!({ "Name": name, "Sharded": sharded })
+}
+
+pub(super) fn operator(name: &str) -> Map<String, Json> {
     let mut json = Map::new();
     json.insert("OperatorType".into(), name.into());
     json
 }
 
-fn put(json: &mut Map<String, Json>, key: &str, value: Option<String>) {
+pub(super) fn put(json: &mut Map<String, Json>, key: &str, value: Option<String>) {
     if let Some(value) = value {
         json.insert(key.into(), value.into());
     }

@@ -6,6 +6,7 @@
 //! profile: it would need another allocator.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::time::Duration;
 
 use pprof::{ProfilerGuardBuilder, Report};
@@ -47,7 +48,12 @@ fn folded(report: &Report) -> String {
         }
         *stacks.entry(stack).or_default() += count;
     }
-    stacks.into_iter().map(|(stack, count)| format!("{stack} {count}\n")).collect()
+    let mut text = String::new();
+    for (stack, count) in stacks {
+        // Writing to a String cannot fail.
+        let _ = writeln!(text, "{stack} {count}");
+    }
+    text
 }
 
 /// What tokio and the kernel know of the process.

@@ -71,12 +71,11 @@ impl Spans {
     pub(super) fn draw(&self, text: &[u8]) -> Option<Box<Spanned>> {
         let parent = match traceparent(text) {
             Some((parent, true)) => parent,
-            // Who has drawn already decides for all below.
-            Some((_, false)) => return None,
             None if rand::random::<f64>() < self.sample => {
                 Parent { trace: format!("{:032x}", rand::random::<u128>()), span: String::new() }
             }
-            None => return None,
+            // Who has drawn already decides for all below.
+            Some((_, false)) | None => return None,
         };
         Some(Box::new(Spanned { trace: Trace::default(), parent }))
     }
@@ -186,7 +185,7 @@ impl Span<'_> {
 fn shown(text: &[u8], options: LexOptions) -> String {
     let mut shown = sql::without_values(text, options);
     if shown.len() > LONGEST {
-        shown.truncate(shown.floor_char_boundary(LONGEST));
+        shown.truncate((0..=LONGEST).rev().find(|&at| shown.is_char_boundary(at)).unwrap_or(0));
         let _ = write!(shown, "…");
     }
     shown

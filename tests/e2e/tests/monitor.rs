@@ -159,8 +159,8 @@ fn get(port: u16, path: &str) -> Option<String> {
     Some(body.to_owned())
 }
 
-/// Stands for Slack: what is posted to it.
-fn slack() -> (u16, mpsc::Receiver<String>) {
+/// Stands for whoever takes posts, and answers each with this: what is posted.
+pub(super) fn posts(answer: &'static str) -> (u16, mpsc::Receiver<String>) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let port = listener.local_addr().expect("an address").port();
     let (sender, receiver) = mpsc::channel();
@@ -168,7 +168,11 @@ fn slack() -> (u16, mpsc::Receiver<String>) {
         for stream in listener.incoming() {
             let Ok(mut stream) = stream else { continue };
             let posted = posted(&mut stream).unwrap_or_default();
-            let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok");
+            let length = answer.len();
+            let _ = write!(
+                stream,
+                "HTTP/1.1 200 OK\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{answer}"
+            );
             if sender.send(posted).is_err() {
                 return;
             }
@@ -178,7 +182,7 @@ fn slack() -> (u16, mpsc::Receiver<String>) {
 }
 
 /// The body of one POST.
-pub(super) fn posted(stream: &mut TcpStream) -> std::io::Result<String> {
+fn posted(stream: &mut TcpStream) -> std::io::Result<String> {
     stream.set_read_timeout(Some(Duration::from_secs(10)))?;
     let (mut bytes, mut part) = (Vec::new(), [0; 4096]);
     loop {
@@ -274,7 +278,7 @@ fn told(bed: &Bed) -> Verdict {
     let dir = tempfile::Builder::new().prefix("shardgate-e2e-monitor-").tempdir().expect("a folder");
     let path = |name: &str| dir.path().join(name).to_string_lossy().into_owned();
     let (port, alertmanager_port) = (free_port(), free_port());
-    let (slack_port, messages) = slack();
+    let (slack_port, messages) = posts("ok");
     let (smtp_port, mails) = mailbox();
     fs::copy(deploy("prometheus/rules.yml"), path("rules.yml")).unwrap();
     fs::write(path("slack_url"), format!("http://127.0.0.1:{slack_port}/")).unwrap();

@@ -1,13 +1,10 @@
 //! Can a statement be followed to its shards in somebody else's traces?
 
-use std::io::Write as _;
-use std::net::TcpListener;
-use std::sync::mpsc;
 use std::time::Duration;
 
 use serde_json::Value as Json;
 
-use super::monitor::posted;
+use super::monitor::posts;
 use super::serve::{Files, open, shards};
 use crate::gate::Gate;
 use crate::process::poll;
@@ -22,26 +19,6 @@ pub const TESTS: &[Test] = &[
 /// The example of W3C's "Trace Context", section 3.2.4.
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 const PARENT: &str = "00f067aa0ba902b7";
-
-/// Stands for a collector: what is posted to it.
-fn collector() -> (u16, mpsc::Receiver<String>) {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-    let port = listener.local_addr().expect("an address").port();
-    let (sender, receiver) = mpsc::channel();
-    std::thread::spawn(move || {
-        for stream in listener.incoming() {
-            let Ok(mut stream) = stream else { continue };
-            let body = posted(&mut stream).unwrap_or_default();
-            let _ = stream.write_all(
-                b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}",
-            );
-            if sender.send(body).is_err() {
-                return;
-            }
-        }
-    });
-    (port, receiver)
-}
 
 fn all_spans(messages: &[String]) -> Vec<Json> {
     let mut all = Vec::new();
@@ -111,7 +88,7 @@ fn profile(bed: &Bed) -> Verdict {
 fn spans(bed: &Bed) -> Verdict {
     let (server, _root) = shards(bed);
     let files = Files::over(&server);
-    let (port, messages) = collector();
+    let (port, messages) = posts("{}");
     let sections = format!("[trace]\nendpoint = \"http://127.0.0.1:{port}\"\nsample = 0.0\n");
     let config = files.config_with("", &sections);
     let gate = Gate::serve(&config, files.mysql, files.http).unwrap();
