@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use shardgate::config::{Backend, Secret};
 use shardgate::control::Dialer;
-use shardgate::reparent::{FileRecord, Plan, Record, Server, Source, Switched, planned};
+use shardgate::reparent::{FileRecord, Plan, Server, Switched, planned};
 use shardgate::topology::file::TopologyFile;
 use shardgate::topology::{Shard, Tablet};
 
@@ -628,47 +628,40 @@ fn transactions(bed: &Bed) -> Verdict {
     Ok(())
 }
 
-/// Makes the replica with the most rows the primary, as a person would.
+/// Writes another primary into the topology file and takes the dead one out, as a person would.
+fn write_by_hand(bench: &Bench, new: &Tablet, dead: &Tablet) {
+    let text = std::fs::read_to_string(bench.topology()).expect("the topology file");
+    let mut root: toml::Table = text.parse().expect("TOML");
+    let servers = root["keyspaces"]["small"]["shards"][0]["servers"].as_array_mut().expect("servers");
+    let is = |server: &toml::Value, tablet: &Tablet| {
+        let uid = server["alias"].as_str().and_then(|alias| alias.rsplit('-').next()?.parse::<u32>().ok());
+        uid == Some(tablet.alias.uid)
+    };
+    servers.retain(|server| !is(server, dead));
+    for server in servers {
+        let role = if is(server, new) { "primary" } else { "replica" };
+        server.as_table_mut().expect("a server").insert("role".into(), role.into());
+    }
+    bench.replace_topology(&root.to_string());
+}
+
+/// Makes a replica the primary, as README tells; the other one where that has more.
 fn promote(bench: &Bench) -> std::sync::Arc<Tablet> {
     let shard = bench.shard();
-    let old = shard.primary().unwrap();
-    let replicas: Vec<_> = shard.tablets.iter().filter(|tablet| tablet.alias != old.alias).collect();
-    // Everything that has arrived is applied first.
-    let mut rows = Vec::new();
-    for tablet in &replicas {
-        let mut wire = Gate::server(&socket(tablet)).unwrap();
-        let mut last = (String::new(), Instant::now());
-        let settled = poll(Duration::from_secs(30), || {
-            let count = wire.value("select count(*) from small.t").unwrap().unwrap();
-            if last.0 != count {
-                last = (count, Instant::now());
+    let dead = shard.primary().unwrap();
+    let mut refused = String::new();
+    for new in shard.tablets.iter().filter(|tablet| tablet.alias != dead.alias) {
+        write_by_hand(bench, new, dead);
+        match ctl(bench, &["small/-", "--new-primary", &new.alias.to_string()]) {
+            Ok(told) => {
+                assert_eq!(told["not_following"], serde_json::json!([]), "{told}");
+                return std::sync::Arc::clone(new);
             }
-            (last.1.elapsed() > Duration::from_millis(500)).then(|| last.0.clone())
-        });
-        rows.push(settled.expect("a count that stands still").parse::<u64>().unwrap());
+            Err(error) => refused = error,
+        }
+        assert!(refused.contains("has transactions that it lacks"), "{refused}");
     }
-    let best = usize::from(rows[1] > rows[0]);
-    let (new, other) = (replicas[best], replicas[1 - best]);
-    runtime().block_on(async {
-        let connect = async |tablet: &Tablet| {
-            let conn = dialer().dial(&tablet.address).await.unwrap();
-            Server::new(conn, &tablet.alias.to_string()).await.unwrap()
-        };
-        let mut promoted = connect(new).await;
-        promoted.forget_source().await.unwrap();
-        let source = Source {
-            host: "127.0.0.1".into(),
-            port: promoted.port().await.unwrap(),
-            user: "shardgate_replication".into(),
-            password: bench.password(),
-            tls: false,
-        };
-        connect(other).await.follow(&source).await.unwrap();
-        promoted.semi_sync(true, false).await.unwrap();
-        promoted.accept_writes().await.unwrap();
-        FileRecord(bench.topology()).record(new, Some(old)).await.unwrap();
-    });
-    std::sync::Arc::clone(new)
+    panic!("each of them lacks something: {refused}")
 }
 
 /// Starts the killed server again, on the same folder.
