@@ -30,6 +30,7 @@ pub const CASES: &[Case] = &[
     Case { name: "statements over all shards never meet half way", run: ranges },
     Case { name: "waits without a circle have no victim", run: no_circle },
     Case { name: "deadlock within one shard is the server's", run: one_shard },
+    Case { name: "sums that lock see whole transfers", run: sums },
     Case { name: "transfers in any order come to an end", run: storm },
 ];
 
@@ -309,6 +310,65 @@ fn one_shard(bed: &Bed, one: &Gate, _: &Gate) {
     let second = wait_for(second, add(a, 0));
     resolve(vec![first, second]);
     assert_eq!(victims(&[one]) - before, 0, "the gate was quicker than InnoDB");
+}
+
+/// Sums over all shards that lock what they read, through both gates, beside transfers: never half of one.
+fn sums(bed: &Bed, one: &Gate, other: &Gate) {
+    let end = Instant::now() + Duration::from_secs(4);
+    let gate = |number: usize| if number.is_multiple_of(2) { one } else { other };
+    // A deadlock is an answer, too: then it is tried again.
+    let settled = |answer: Result<OkPacket, WireError>| match answer {
+        Ok(_) => true,
+        Err(error) if error.server().map(|error| error.code) == Some(DEADLOCK) => false,
+        Err(error) => panic!("{error}"),
+    };
+    let [transfers, sums] = std::thread::scope(|scope| {
+        let transfers = (0..4).map(|number| {
+            let mut wire = client(gate(number), "twopc");
+            scope.spawn(move || {
+                let mut done = 0;
+                while Instant::now() < end || done == 0 {
+                    let pick = |shard: usize| bed.accounts[shard][rand::random_range(0..8)];
+                    let from = rand::random_range(0..4_usize);
+                    let ids = [pick(from), pick((from + rand::random_range(1..4)) % 4)];
+                    let mut transfer = || {
+                        wire.ok("BEGIN")?;
+                        wire.ok(add(ids[0], -1))?;
+                        wire.ok(add(ids[1], 1))?;
+                        wire.ok("COMMIT")
+                    };
+                    done += u32::from(settled(transfer()));
+                }
+                done
+            })
+        });
+        let transfers: Vec<_> = transfers.collect();
+        let sums = (0..2).map(|number| {
+            let mut wire = client(gate(number), "twopc");
+            scope.spawn(move || {
+                let lock = ["FOR UPDATE", "LOCK IN SHARE MODE"][number];
+                let mut done = 0;
+                while Instant::now() < end || done == 0 {
+                    let mut sum = None;
+                    let mut read = || {
+                        wire.ok("BEGIN")?;
+                        let rows = wire.rows(format!("SELECT balance FROM account {lock}"))?;
+                        let balances = rows.iter().map(|row| row[0].as_deref()?.parse::<i64>().ok());
+                        sum = balances.sum::<Option<i64>>();
+                        wire.ok("COMMIT")
+                    };
+                    if settled(read()) {
+                        assert_eq!(sum, Some(total(bed)), "{lock}");
+                        done += 1;
+                    }
+                }
+                done
+            })
+        });
+        let sums: Vec<_> = sums.collect();
+        [transfers, sums].map(|all| all.into_iter().map(|one| one.join().expect("no error")).sum::<u32>())
+    });
+    println!("         {sums} sums beside {transfers} transfers");
 }
 
 /// Who holds and who waits on all servers, for whoever reads of a failure.
