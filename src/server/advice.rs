@@ -34,7 +34,7 @@ impl GatePages {
     fn advised(&self, most: usize) -> Vec<Value> {
         let world = self.shared.world.load();
         let mut plans = self.shared.plans.plans(world.vschema.version(), usize::MAX);
-        plans.retain(|(.., plan)| !plan.reasons().is_empty());
+        plans.retain(|(.., plan)| !plan.reasons().is_empty() || plan.counts().totals().gathers > 0);
         plans.sort_by_cached_key(|(.., plan)| std::cmp::Reverse(plan.counts().totals().shards));
         let rows = plans.into_iter().take(most).map(|(scope, text, plan)| {
             let totals = plan.counts().totals();
@@ -44,6 +44,7 @@ impl GatePages {
                 "Advice": self.advice_on(&scope, &text, &plan),
                 "ExecCount": totals.count,
                 "ShardQueries": totals.shards,
+                "Gathers": totals.gathers,
                 "ExecSeconds": totals.time.as_secs_f64(),
                 "Rows": totals.rows,
             })
@@ -62,10 +63,17 @@ impl GatePages {
         let advice = planner::prepare_plan(&statement, &context)
             .map(|plan| planner::advice(&plan, &statement, &context))
             .unwrap_or_default();
-        if advice.is_empty() {
-            return planned.reasons().iter().map(|&reason| reason.to_owned()).collect();
+        let mut all: Vec<String> = advice.iter().map(|advice| advice.text().to_owned()).collect();
+        if all.is_empty() {
+            all.extend(planned.reasons().iter().map(|&reason| reason.to_owned()));
         }
-        advice.iter().map(|advice| advice.text().to_owned()).collect()
+        if planned.counts().totals().gathers > 0 && !planned.reasons().contains(&"gathered") {
+            all.push(
+                "one server answers over copies of tables: the types of its columns cannot be merged"
+                    .to_owned(),
+            );
+        }
+        all
     }
 
     fn pinned(&self, most: usize) -> Vec<Value> {

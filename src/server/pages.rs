@@ -191,6 +191,7 @@ fn query(one: &StatementCounts, totals: &Totals) -> Value {
         "ShardQueries": totals.shards,
         "Rows": totals.rows,
         "Bytes": totals.bytes,
+        "Gathers": totals.gathers,
         "TotalSeconds": totals.time.as_secs_f64(),
         "AverageSeconds": average,
         "Times": within,

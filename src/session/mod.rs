@@ -191,6 +191,8 @@ struct Session {
     opened_cursor: Option<cursor::Cursor>,
     /// The running statement is executed for its explanation.
     explained: Option<Box<vexplain::Explained>>,
+    /// The running statement is answered over copies of its tables.
+    gathered: bool,
     /// The spans of the running statement are wanted.
     spanned: Option<Box<spans::Spanned>>,
 }
@@ -293,6 +295,7 @@ impl Session {
             cursor_wanted: false,
             opened_cursor: None,
             explained: None,
+            gathered: false,
             spanned: None,
             shared,
         }

@@ -209,6 +209,7 @@ impl Session {
         let plan: &Plan = planned;
         planned.executed();
         self.routes = Some(Routes::new(&planned.series.routes));
+        self.gathered = matches!(plan.node, Node::Gather(_));
         self.spanned = self.shared.spans.as_ref().and_then(|spans| spans.draw(&request.text));
         let written = self.client.written();
         self.begin_warnings(plan, &request.text);
@@ -359,6 +360,7 @@ impl Session {
             Ok(plan) => Arc::new(plan),
             Err(error) => return Ok(Err(error)),
         };
+        self.gathered = true;
         if let Some(explained) = &mut self.explained {
             explained.instead = Some(Arc::clone(&plan));
         }

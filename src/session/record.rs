@@ -71,6 +71,9 @@ impl Session {
         let shards = self.routes.as_ref().map_or(0, Routes::sent);
         let cost = Cost { time, failed: error.is_some(), shards, rows, bytes };
         plan.counts.add(cost);
+        if self.gathered {
+            plan.counts.gathered();
+        }
         self.log(request, cost, error, (plan.kind.label(), &plan.tables));
         cost
     }

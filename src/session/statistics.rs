@@ -49,6 +49,7 @@ pub struct StatementCounts {
     shards: AtomicU64,
     rows: AtomicU64,
     bytes: AtomicU64,
+    gathers: AtomicU64,
 }
 
 /// What one execution has cost.
@@ -79,6 +80,8 @@ pub struct Totals {
     pub rows: u64,
     /// Bytes of the answers.
     pub bytes: u64,
+    /// Executions that were answered over copies of their tables.
+    pub gathers: u64,
     /// Time of all executions.
     pub time: Duration,
     /// Executions within each of [`BOUNDS`], and beyond the last; not cumulative.
@@ -160,6 +163,7 @@ impl StatementCounts {
             shards: AtomicU64::new(0),
             rows: AtomicU64::new(0),
             bytes: AtomicU64::new(0),
+            gathers: AtomicU64::new(0),
         }
     }
 
@@ -180,6 +184,11 @@ impl StatementCounts {
         add(&self.bytes, cost.bytes);
     }
 
+    /// Counts one execution that was answered over copies of its tables.
+    pub(super) fn gathered(&self) {
+        self.gathers.fetch_add(1, Ordering::Relaxed);
+    }
+
     /// The numbers as they are now.
     #[must_use]
     pub fn totals(&self) -> Totals {
@@ -194,6 +203,7 @@ impl StatementCounts {
             shards: read(&self.shards),
             rows: read(&self.rows),
             bytes: read(&self.bytes),
+            gathers: read(&self.gathers),
             time: Duration::from_nanos(read(&self.nanoseconds)),
             times,
         }

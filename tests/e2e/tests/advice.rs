@@ -46,6 +46,10 @@ fn scatters(bed: &Bed) -> Verdict {
         ))
         .unwrap();
     }
+    for _ in 0..2 {
+        wire.rows("select id as advised_types from kinds where id in (1, 2, 3, 4, 5, 6) order by t_float")
+            .unwrap();
+    }
     wire.rows("select name as advised_not from customer where id = 4711003").unwrap();
     let all = page(gate, "statements");
     let one = find(&all, "Query", "advised_here").unwrap_or_else(|| panic!("{all:?}"));
@@ -54,6 +58,11 @@ fn scatters(bed: &Bed) -> Verdict {
     assert!(one["Advice"][0].as_str().is_some_and(|text| text.contains("id (hash)")), "{one}");
     let copies = find(&all, "Query", "advised_copies").unwrap_or_else(|| panic!("{all:?}"));
     assert!(copies["Advice"].to_string().contains("over copies of tables"), "{copies}");
+    assert_eq!(copies["Gathers"], 3, "{copies}");
+    // The plan is to merge the shards' rows; when they come they cannot be.
+    let types = find(&all, "Query", "advised_types").unwrap_or_else(|| panic!("{all:?}"));
+    assert_eq!((&types["Gathers"], &types["ExecCount"]), (&2.into(), &2.into()), "{types}");
+    assert!(types["Advice"].to_string().contains("the types of its columns cannot be merged"), "{types}");
     assert!(find(&all, "Query", "advised_not").is_none(), "{all:?}");
     assert!(!format!("{all:?}").contains("hidden-value"), "a value is shown");
     Ok(())
