@@ -69,6 +69,7 @@
 //! | what `/debug/advice` shows | `server/advice.rs`; `executor/heat.rs`, `session/{repeats,pin}.rs` |
 //! | prepared statements, cursors | `session/{prepared,statements,cursor}.rs`, `protocol/statement.rs` |
 //! | the end of a result set | `protocol/response.rs` and `protocol/reader.rs`; nowhere else |
+//! | temporary tables | `planner/temporary.rs`, `transaction/keep.rs` (the connection), `session/temporary.rs` |
 //! | pools, resets, health | `backend/{pool,reset,health}.rs` |
 //! | KILL, a client that went away | `session/{registry,interrupt}.rs`, `backend/kill.rs` |
 //! | which topology is in use, and why a newer one is not | `topology/watch.rs` |

@@ -145,6 +145,12 @@ impl Connection {
         self.condition == Condition::Broken
     }
 
+    /// Whether the connection is closed when it is given back, whatever happens until then.
+    #[must_use]
+    pub fn is_unfit(&self) -> bool {
+        self.condition >= Condition::CloseOnReturn
+    }
+
     /// Notes that the connection carries state which the settings do not tell (a user lock, a
     /// temporary table, a user variable): it is reset before its next use.
     pub fn taint(&mut self) {

@@ -27,6 +27,14 @@ impl Config {
             (ByteSize(1 << 10)..=ByteSize(1 << 30)).contains(&listen.max_allowed_packet),
             "listen.max_allowed_packet must be between 1KiB and 1GiB",
         );
+        require(
+            listen.tls_client_names.is_empty() || listen.tls_client_ca.is_some(),
+            "listen.tls_client_names needs listen.tls_client_ca",
+        );
+        require(
+            listen.failed_logins == 0 || listen.failed_login_wait < listen.login_timeout,
+            "listen.failed_login_wait must be shorter than listen.login_timeout",
+        );
         require(listen.max_connections > 0, "listen.max_connections must be at least 1");
         self.topology.check(&mut require);
         require(!self.schema.poll_interval.is_zero(), "schema.poll_interval must not be zero");

@@ -38,6 +38,9 @@ groups! {
         /// Authorities whose client certificates are accepted, PEM; when set, every TLS client
         /// must show one.
         tls_client_ca: Option<PathBuf> = None,
+        /// The names (DNS names or addresses, as in a certificate's subject alternative names) of client
+        /// certificates that are accepted; whatever tls_client_ca has signed if empty.
+        tls_client_names: Vec<String> = Vec::new(),
         /// Whether logins without TLS are refused (unix sockets excepted).
         tls_require: bool = false,
         /// Whether a load balancer in front sends the PROXY protocol (version 1 or 2). Then every
@@ -46,6 +49,11 @@ groups! {
         proxy_protocol: bool = false,
         /// How long a client may take to log in.
         login_timeout: Duration = Duration::from_secs(10),
+        /// After so many failed logins from one address (IPv6: network of 64 bits) further ones wait, twice
+        /// as long each time, until one succeeds; 0 for never.
+        failed_logins: u32 = 10,
+        /// The longest such wait.
+        failed_login_wait: Duration = Duration::from_secs(2),
         /// How long a client may be silent before its connection is closed; wait_timeout of a
         /// session overrides it.
         idle_timeout: Option<Duration> = Some(Duration::from_secs(28_800)),
@@ -285,6 +293,11 @@ groups! {
         plan_cache: ByteSize = ByteSize::mib(32),
         /// Prepared statements of one session.
         max_prepared_statements: u32 = 16_382,
+        /// Connections of one user at a time; the next one gets error 1203.
+        max_user_connections: Option<u32> = None,
+        /// Statements of one user that run at a time; the next one gets error 1226, unless it is part of a
+        /// transaction.
+        max_user_queries: Option<u32> = None,
         /// Whether queries that would go to all shards are refused.
         no_scatter: bool = false,
         /// Whether clients may kill each other's connections and queries.

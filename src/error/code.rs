@@ -113,6 +113,22 @@ impl Catalogue {
             advice: "Check user, password and the users file.",
         },
         Entry {
+            name: "too_many_user_connections",
+            id: None,
+            code: 1203,
+            state: "42000",
+            meaning: "More connections of one user than `limits.max_user_connections`.",
+            advice: "Close connections of this user, or raise the limit.",
+        },
+        Entry {
+            name: "user_limit_reached",
+            id: None,
+            code: 1226,
+            state: "42000",
+            meaning: "More running statements of one user than `limits.max_user_queries`.",
+            advice: "Send the statement again later, use fewer connections, or raise the limit.",
+        },
+        Entry {
             name: "too_many_connections",
             id: None,
             code: 1040,
@@ -327,6 +343,14 @@ impl Catalogue {
             state: "70100",
             meaning: "A connection with an open transaction broke.",
             advice: "ROLLBACK and run the transaction again.",
+        },
+        Entry {
+            name: "temporary_tables_lost",
+            id: Some("VT15001"),
+            code: 1053,
+            state: "08S01",
+            meaning: "The connection on which the session's temporary tables stood is gone, or leads to a server that is not the primary any more.",
+            advice: "Connect again and make the tables anew.",
         },
         Entry {
             name: "twopc_refused",
@@ -808,6 +832,20 @@ impl SqlError {
         )
     }
 
+    /// More connections of one user than are allowed.
+    #[must_use]
+    pub fn too_many_user_connections(user: &str) -> Self {
+        let text = format!("User {user} already has more than 'max_user_connections' active connections");
+        Self::catalogued(None, 1203, *b"42000", Kind::Limit, text)
+    }
+
+    /// More of something than one user may have.
+    #[must_use]
+    pub fn user_limit_reached(user: &str, resource: &str, most: u32) -> Self {
+        let text = format!("User '{user}' has exceeded the '{resource}' resource (current value: {most})");
+        Self::catalogued(None, 1226, *b"42000", Kind::Limit, text)
+    }
+
     /// More clients than `limits.max_connections`.
     #[must_use]
     pub fn too_many_connections() -> Self {
@@ -1000,6 +1038,18 @@ impl SqlError {
             *b"HY000",
             Kind::Unavailable,
             format!("named locks were lost: they are on {tablet} now, where this session has none"),
+        )
+    }
+
+    /// The connection on which the session's temporary tables stood is gone.
+    #[must_use]
+    pub fn temporary_tables_lost(shard: &str) -> Self {
+        Self::catalogued(
+            Some("VT15001"),
+            1053,
+            *b"08S01",
+            Kind::Unavailable,
+            format!("the connection to {shard} was lost, and the session's temporary tables with it"),
         )
     }
 

@@ -59,6 +59,8 @@ pub struct ExecContext<'a> {
     pub keyspace: Option<&'a Arc<str>>,
     /// The statement names a table. With `autocommit = 0` only such a statement begins a transaction.
     pub names_tables: bool,
+    /// The statement makes something that stands on its connection: the session keeps that from now on.
+    pub keeps_connection: bool,
     /// `NO_AUTO_VALUE_ON_ZERO` is on: only NULL asks a sequence.
     pub no_auto_value_on_zero: bool,
     /// How the session learns its `LAST_INSERT_ID()` from the answer.
@@ -108,6 +110,12 @@ impl ExecContext<'_> {
         let shard = self.topology.reroutes.follow(shard)?;
         if let Some(place) = self.transactions.place_on(shard) {
             return Ok(place.clone());
+        }
+        if let Some(kept) = self.transactions.kept_on(shard) {
+            if self.health.primary(shard, self.writes)?.alias != kept.tablet.alias {
+                return Err(SqlError::temporary_tables_lost(&shard.full_name()));
+            }
+            return Ok(kept.clone());
         }
         let tablet = match self.tablet_type {
             TabletType::Primary => self.health.primary(shard, self.writes)?,

@@ -191,6 +191,11 @@ impl<'a> ExecContext<'a> {
         }
         let connect = Connect { pools: self.pools, settings: self.settings, found_rows: self.found_rows };
         let transactions: &'a mut ShardTransactions = self.transactions;
+        if self.keeps_connection {
+            for target in targets {
+                transactions.keep(&target.place, connect).await?;
+            }
+        }
         if statement.joins && self.names_tables {
             transactions.begin_if_wanted();
         }
@@ -198,17 +203,24 @@ impl<'a> ExecContext<'a> {
             let places: Vec<Place> = targets.iter().map(|target| target.place.clone()).collect();
             return transactions.join(&places, connect, statement.writes).await;
         }
+        // The statement is the next transaction. Should it not get so far, the server still waits for one:
+        // the pool makes the connection clean.
         let next = transactions.next();
+        let first = if statement.joins && self.names_tables { next.statement() } else { None };
         let mut held = if let [target] = targets {
-            vec![own(target, connect, 0, asking).await?]
+            if transactions.kept_on(&target.place.shard).is_some() {
+                if let Some(asking) = asking {
+                    asking.has(0);
+                }
+                transactions.kept_to(&target.place.tablet, connect.settings).into_iter().collect()
+            } else {
+                vec![own(target, connect, 0, asking).await?]
+            }
         } else {
             let own = |(at, target)| own(target, connect, at, asking);
             try_join_all(targets.iter().enumerate().map(own)).await?
         };
-        if statement.joins && self.names_tables && !next.is_empty() {
-            // The statement is the next transaction. Should it not get so far, the server still waits
-            // for one: the pool makes the connection clean.
-            let first = next.statement().unwrap_or_default();
+        if let Some(first) = first {
             for held in &mut held {
                 held.lease().taint();
                 held.lease().send_prelude(&first);

@@ -21,9 +21,11 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use rustls::ServerConfig;
+use rustls::pki_types::ServerName;
 use tokio::net::TcpStream;
 
 use super::connection::ClientConnection;
+use super::failed_logins::FailedLogins;
 use super::limits::{Closed, ConnectionLimits};
 use super::stream::ClientStream;
 use super::tls::RsaKeys;
@@ -58,6 +60,11 @@ pub struct LoginSettings {
     pub tls: Option<Arc<ServerConfig>>,
     /// Whether logins over plain TCP are refused (3159).
     pub require_tls: bool,
+    /// A client's certificate must name one of these; any certificate is good where there are none. Who
+    /// shows none at all is the TLS configuration's affair.
+    pub client_names: Vec<ServerName<'static>>,
+    /// Who has failed to log in lately, and must wait.
+    pub failed_logins: FailedLogins,
     /// The keys for full authentication on plain TCP.
     pub rsa: RsaKeys,
     /// Who may log in; may be replaced while the listener runs.
@@ -156,6 +163,8 @@ impl LoginSettings {
             native_password: true,
             tls,
             require_tls: false,
+            client_names: Vec::new(),
+            failed_logins: FailedLogins::new(0, Duration::ZERO),
             rsa: RsaKeys::default(),
             users: ArcSwap::from_pointee(Users::AllowAny),
             deadline: Duration::from_secs(10),
@@ -209,6 +218,11 @@ impl ClientConnection {
         self.compression = Algorithm::agreed(self.capabilities, packet.zstd_level);
         if settings.require_tls && !self.stream.is_secure() {
             return Err(self.denied(SqlError::tls_required()));
+        }
+        if self.stream.is_tls() && !self.stream.is_named(&settings.client_names) {
+            tracing::info!(peer = %self.peer(), "a client's certificate has another name");
+            let user = String::from_utf8_lossy(packet.user);
+            return Err(self.denied(SqlError::access_denied(&user, &self.peer().host(), "YES")));
         }
         let claim = Claim {
             user: String::from_utf8_lossy(packet.user).into_owned(),
@@ -267,6 +281,10 @@ impl ClientConnection {
     ) -> Result<(Identity, Plugin), Closed> {
         let users = settings.users.load_full();
         let peer = self.peer();
+        let wait = settings.failed_logins.wait(peer);
+        if !wait.is_zero() {
+            tokio::time::sleep(wait).await;
+        }
         let transport =
             Transport { secure: self.stream.is_secure(), native_allowed: settings.native_password };
         let plugin = users.plugin_for(&claim.user, peer, claim.plugin, settings.default_plugin, transport);
@@ -291,8 +309,12 @@ impl ClientConnection {
             self.write_row(&[AUTH_MORE_DATA, FAST_AUTH_SUCCESS]);
         }
         match verdict {
-            Verdict::Granted(identity) => Ok((identity, plugin)),
+            Verdict::Granted(identity) => {
+                settings.failed_logins.succeeded(peer);
+                Ok((identity, plugin))
+            }
             Verdict::Denied | Verdict::PasswordNeeded => {
+                settings.failed_logins.failed(peer);
                 let used = if with_password { "YES" } else { "NO" };
                 let error = SqlError::access_denied(&claim.user, &peer.host(), used);
                 Err(self.denied(error))

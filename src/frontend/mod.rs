@@ -46,6 +46,7 @@
 
 mod compressed;
 mod connection;
+mod failed_logins;
 mod limits;
 mod login;
 mod reply;
@@ -54,6 +55,7 @@ mod tls;
 mod users;
 
 pub use connection::{ClientConnection, PIPELINE_LIMIT};
+pub use failed_logins::FailedLogins;
 pub use limits::{Closed, ConnectionLimits};
 pub use login::{Login, LoginSettings, change_user, login, refuse_before_greeting};
 pub use reply::{Definitions, PreparedReply};

@@ -11,6 +11,9 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use rustls::ServerConfig;
+use rustls::client::verify_server_name;
+use rustls::pki_types::ServerName;
+use rustls::server::ParsedCertificate;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::TlsAcceptor;
@@ -114,6 +117,16 @@ impl ClientStream {
     #[must_use]
     pub fn is_tls(&self) -> bool {
         matches!(self.socket.plain(), Socket::Tls(_))
+    }
+
+    /// Whether the client's certificate is for one of these names (its subject alternative names count), or
+    /// there are none to ask for.
+    pub(super) fn is_named(&self, names: &[ServerName<'_>]) -> bool {
+        let Socket::Tls(stream) = self.socket.plain() else { return names.is_empty() };
+        let own = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
+        let own = own.and_then(|own| ParsedCertificate::try_from(own).ok());
+        let is_for = |name| own.as_ref().is_some_and(|own| verify_server_name(own, name).is_ok());
+        names.is_empty() || names.iter().any(is_for)
     }
 
     /// Whether TLS can be switched on.

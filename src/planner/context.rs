@@ -105,6 +105,7 @@ impl<'a> Planner<'a> {
             reads_session,
             counts_rows: false,
             insert_id: InsertId::Told,
+            temporary: None,
         }
     }
 

@@ -11,8 +11,10 @@ use crate::sql::{Edits, TokenKind};
 pub(super) fn plan(planner: &Planner<'_>) -> Result<Plan> {
     let mut edits = Edits::default();
     let object = object(planner);
-    if object == "vschema" {
-        return super::alter_vschema::plan(planner);
+    match object.as_str() {
+        "vschema" => return super::alter_vschema::plan(planner),
+        "temporary" => return super::temporary::plan(planner),
+        _ => {}
     }
     if let Some(route) = targeted(planner, &mut edits)? {
         return Ok(planner.plan(StatementKind::Ddl, Node::Modify(route), Vec::new()));
@@ -44,7 +46,6 @@ pub(super) fn plan(planner: &Planner<'_>) -> Result<Plan> {
                 check_view(planner, &keyspace)?;
                 None
             }
-            "temporary" => Some("temporary tables on sharded keyspaces"),
             "table" if planner.statement.is_word(0, "create") && has("select") => {
                 Some("CREATE TABLE … SELECT on sharded keyspaces")
             }
@@ -53,8 +54,8 @@ pub(super) fn plan(planner: &Planner<'_>) -> Result<Plan> {
         if let Some(refused) = refused {
             return Err(SqlError::unsupported(refused));
         }
-    } else if object == "temporary" {
-        return Err(SqlError::unsupported("temporary tables"));
+    } else if object == "table" && planner.statement.is_word(0, "create") {
+        super::temporary::read_source(planner, &keyspace, &mut edits)?;
     }
     let routing = if sharded { Routing::Scatter } else { Routing::Unsharded };
     let route = planner.route(Some(keyspace), routing, &edits);
@@ -130,7 +131,7 @@ fn object(planner: &Planner<'_>) -> String {
 }
 
 /// The keyspace of the object, or the selected one; sent where its table is routed.
-fn keyspace(planner: &Planner<'_>) -> Result<std::sync::Arc<str>> {
+pub(super) fn keyspace(planner: &Planner<'_>) -> Result<std::sync::Arc<str>> {
     let named = qualifiers::find(planner);
     let object = defined(planner);
     // Behind LIKE, AS SELECT and REFERENCES other keyspaces may be named than that of the object.

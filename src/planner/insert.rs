@@ -36,6 +36,7 @@ pub(super) fn plan(planner: &Planner<'_>, kind: StatementKind) -> Result<Plan> {
         };
         return Ok(Plan { insert_id, ..planner.unread(kind, Node::Modify(route)) });
     }
+    query::check_functions(planner)?;
     let parts = Parts::read(planner)?;
     let mut tables = vec![parts.table.full_name().to_string()];
     let keyspace = parts.table.keyspace.clone();

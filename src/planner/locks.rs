@@ -1,12 +1,12 @@
 //! Does a query take or look at named locks: GET_LOCK, RELEASE_LOCK and their kin?
 //!
 //! As in Vitess they belong to the session, on one server for all: the shard of keyspace id 00 of the
-//! first keyspace. So such a query reads no table.
+//! first keyspace. So such a query, or DO, reads no table.
 
 use super::context::Planner;
 use super::{LockEffect, Node, Plan, SessionCommand, StatementKind, session_values};
 use crate::error::{Result, SqlError};
-use crate::sql::{Edits, TokenKind};
+use crate::sql::{Edits, Token, TokenKind};
 
 const FUNCTIONS: [(&str, LockEffect); 5] = [
     ("get_lock", LockEffect::Acquire),
@@ -23,19 +23,22 @@ const FUNCTIONS: [(&str, LockEffect); 5] = [
 pub(super) fn plan(planner: &Planner<'_>, kind: StatementKind) -> Result<Option<Plan>> {
     let statement = &planner.statement;
     let calls: Vec<usize> =
-        (0..statement.tokens.len()).filter(|&index| call(planner, index).is_some()).collect();
+        (0..statement.tokens.len()).filter(|&at| call(planner, statement.tokens, at).is_some()).collect();
     let Some(&first) = calls.first() else { return Ok(None) };
     let word = |word: &str| (0..statement.tokens.len()).find(|&index| statement.is_word(index, word));
     let tables =
         word("from").is_some_and(|at| !statement.is_word(at + 1, "dual") || statement.tokens.len() > at + 2);
     let assigns = statement.tokens.iter().any(|token| token.kind == TokenKind::Assign);
-    if !statement.is_word(0, "select") || tables || assigns || word("into").is_some() {
+    let known = statement.is_word(0, "select") || statement.is_word(0, "do");
+    if !known || tables || assigns || word("into").is_some() {
         return Err(SqlError::unsupported("advisory locks (GET_LOCK and its kin) beside tables, INTO or :="));
     }
-    let effect = if calls.len() == 1 && is_whole(planner, first) {
-        call(planner, first).unwrap_or(LockEffect::Several)
-    } else {
-        LockEffect::Several
+    let whole = calls.len() == 1 && is_whole(planner, first);
+    let effect = match call(planner, statement.tokens, first) {
+        // DO does not tell what became of it.
+        Some(LockEffect::Acquire | LockEffect::Release) if statement.is_word(0, "do") => LockEffect::Several,
+        Some(effect) if whole => effect,
+        _ => LockEffect::Several,
     };
     let mut edits = Edits::default();
     session_values::replace(planner, &mut edits);
@@ -44,11 +47,12 @@ pub(super) fn plan(planner: &Planner<'_>, kind: StatementKind) -> Result<Option<
     Ok(Some(planner.plan(kind, node, Vec::new())))
 }
 
-fn call(planner: &Planner<'_>, index: usize) -> Option<LockEffect> {
-    let statement = &planner.statement;
-    let open = statement.tokens.get(index + 1)?.kind == TokenKind::LeftParen;
-    let known = FUNCTIONS.iter().find(|(name, _)| statement.is_word(index, name));
-    known.filter(|_| open).map(|(_, effect)| *effect)
+/// What the function that is called at `index` of these tokens does to locks.
+pub(super) fn call(planner: &Planner<'_>, tokens: &[Token], index: usize) -> Option<LockEffect> {
+    let open = tokens.get(index + 1)?.kind == TokenKind::LeftParen;
+    let name = tokens.get(index).filter(|token| open && token.kind == TokenKind::Word)?;
+    let known = FUNCTIONS.iter().find(|(known, _)| name.is_word(planner.statement.text, known));
+    known.map(|(_, effect)| *effect)
 }
 
 /// Whether the call is all that is selected, but for an alias.

@@ -49,6 +49,7 @@ mod show;
 mod step;
 mod system;
 mod table_list;
+mod temporary;
 mod transaction;
 mod usable;
 mod vexplain;

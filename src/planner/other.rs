@@ -38,6 +38,9 @@ pub(super) fn plan(planner: &Planner<'_>) -> Result<Plan> {
         }
         b"call" => return Ok(planner.unread(StatementKind::Other, call(planner)?)),
         b"do" => {
+            if let Some(plan) = super::locks::plan(planner, StatementKind::Other)? {
+                return Ok(plan);
+            }
             check_functions(planner)?;
             passed(planner, Routing::AnyShard)?
         }
@@ -100,6 +103,7 @@ fn passed(planner: &Planner<'_>, routing: Routing) -> Result<Node> {
 }
 
 fn call(planner: &Planner<'_>) -> Result<Node> {
+    check_functions(planner)?;
     if planner.context.destination.is_none() && plainly_unsharded(planner).is_none() {
         let named = qualifiers::find(planner).into_iter().next();
         let sharded = named.map_or_else(

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use super::{Gather, Insert, InsertId, InsertSelect, KeyedChange, Routing, SessionCommand, Vexplain};
 pub use crate::sql::StatementKind;
 use crate::sql::{Operand, Template};
+use crate::vschema::TableName;
 
 /// A planned statement.
 #[derive(Debug, Clone, PartialEq)]
@@ -31,6 +32,17 @@ pub struct Plan {
     pub counts_rows: bool,
     /// How the session learns its `LAST_INSERT_ID()` from it.
     pub insert_id: InsertId,
+    /// What it does to the session's temporary tables, if it is CREATE or DROP TEMPORARY TABLE.
+    pub temporary: Option<Temporary>,
+}
+
+/// A change of a session's temporary tables, which stand on one connection that the session keeps.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Temporary {
+    /// One is made.
+    Create(TableName),
+    /// These are dropped.
+    Drop(Vec<TableName>),
 }
 
 // === impl Plan ===

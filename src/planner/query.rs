@@ -17,7 +17,7 @@ use super::{
 };
 use crate::error::{Result, SqlError};
 use crate::key::Destination;
-use crate::sql::{Edits, Operand, Piece, TokenKind, parse};
+use crate::sql::{Edits, Operand, Piece, Token, TokenKind, parse};
 use crate::value::Value;
 
 pub(super) fn plan(planner: &Planner<'_>, kind: StatementKind) -> Result<Plan> {
@@ -174,22 +174,8 @@ pub(super) fn plainly_unsharded(planner: &Planner<'_>) -> Option<Arc<str>> {
 
 /// Refuses what needs a state that no pooled connection keeps.
 pub(super) fn check_functions(planner: &Planner<'_>) -> Result<()> {
-    const LOCKS: &[&str] = &["get_lock", "release_lock", "release_all_locks", "is_free_lock", "is_used_lock"];
     let statement = &planner.statement;
-    for (index, token) in statement.tokens.iter().enumerate() {
-        if token.kind == TokenKind::Assign {
-            return Err(SqlError::unsupported("Assignment expression"));
-        }
-        let call = statement.tokens.get(index + 1).is_some_and(|next| next.kind == TokenKind::LeftParen);
-        if call
-            && token.kind == TokenKind::Word
-            && LOCKS.iter().any(|name| token.is_word(statement.text, name))
-        {
-            return Err(SqlError::unsupported(
-                "advisory locks (GET_LOCK and its kin) outside a SELECT without tables",
-            ));
-        }
-    }
+    check_calls(planner, statement.tokens)?;
     // INTO OUTFILE writes on the server, INTO @x into the server's session.
     let into = |index: usize| {
         let next = statement.tokens.get(index + 1);
@@ -199,6 +185,19 @@ pub(super) fn check_functions(planner: &Planner<'_>) -> Result<()> {
     };
     if (0..statement.tokens.len()).any(into) {
         return Err(SqlError::unsupported("SELECT … INTO"));
+    }
+    Ok(())
+}
+
+/// Refuses `:=` and lock functions among these tokens.
+pub(super) fn check_calls(planner: &Planner<'_>, tokens: &[Token]) -> Result<()> {
+    if tokens.iter().any(|token| token.kind == TokenKind::Assign) {
+        return Err(SqlError::unsupported("Assignment expression"));
+    }
+    if (0..tokens.len()).any(|index| locks::call(planner, tokens, index).is_some()) {
+        return Err(SqlError::unsupported(
+            "advisory locks (GET_LOCK and its kin) but in DO and in SELECT without tables",
+        ));
     }
     Ok(())
 }

@@ -218,9 +218,7 @@ fn value(planner: &Planner<'_>, cursor: &mut Cursor<'_>, target: &SetTarget) -> 
     if let Some(known) = known_value(planner, target, tokens) {
         return Ok(known);
     }
-    if tokens.iter().any(|token| token.kind == TokenKind::Assign) {
-        return Err(SqlError::unsupported("Assignment expression"));
-    }
+    super::query::check_calls(planner, tokens)?;
     if tokens.iter().any(|token| token.is_word(text, "from"))
         && tokens.iter().any(|token| token.is_word(text, "select"))
     {

@@ -38,6 +38,7 @@ use crate::session::query_log::QueryLog;
 use crate::session::registry::{Kill, Registry};
 use crate::session::repeats::Repeats;
 use crate::session::statistics::Statistics;
+use crate::session::user_limits::UserLimits;
 use crate::session::{self, Limits, Shared, Spans, VSchemaDdl, Worlds};
 use crate::sql::LexOptions;
 use crate::topology::Snapshot;
@@ -342,6 +343,7 @@ fn limits(config: &Config, persona: &Persona) -> Limits {
         idle_transaction: config.transaction.idle_timeout,
         prepared_statements: settings::count(config.limits.max_prepared_statements),
         allow_kill: config.limits.allow_kill,
+        users: UserLimits::new(config.limits.max_user_connections, config.limits.max_user_queries),
         lex: LexOptions {
             ansi_quotes: false,
             no_backslash_escapes: false,

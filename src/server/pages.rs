@@ -45,6 +45,7 @@ impl Pages for GatePages {
             "topology" => now(self.topology.to_json()),
             "queryz" => now(self.queries(most)),
             "query_plans" => now(self.plans(most)),
+            "sessions" => now(self.sessions(most)),
             "querylogz" => {
                 let time = Duration::from_secs(query.timeout.unwrap_or(10).min(WATCHED));
                 async move { Some(Value::Array(self.shared.live.watch(most, time).await)) }.boxed()
@@ -77,6 +78,24 @@ impl GatePages {
             })
         });
         json!({ "tablets": all.collect::<Vec<_>>(), "suspect_shards": health.suspects() })
+    }
+
+    /// Who is connected, and with which program.
+    fn sessions(&self, most: usize) -> Value {
+        let all = self.shared.registry.list();
+        let rows = all.iter().take(most).map(|entry| {
+            let view = entry.view();
+            json!({
+                "id": entry.id,
+                "user": view.user,
+                "peer": entry.peer,
+                "database": view.database,
+                "command": view.command,
+                "seconds": view.since.elapsed().as_secs_f64(),
+                "attributes": view.attributes.into_iter().collect::<std::collections::BTreeMap<_, _>>(),
+            })
+        });
+        Value::Array(rows.collect())
     }
 
     /// What each kind of statement has cost, the most time first.

@@ -3,13 +3,16 @@
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use rustls::pki_types::ServerName;
 
 use super::backend_tls;
 use super::persona::Persona;
 use crate::backend::BackendConfig;
 use crate::config::{Backend, Config, Listen, Transaction, TransactionMode};
 use crate::deadlock::DeadlockConfig;
-use crate::frontend::{ConnectionLimits, LoginSettings, RsaKeys, Users, self_signed, server_config};
+use crate::frontend::{
+    ConnectionLimits, FailedLogins, LoginSettings, RsaKeys, Users, self_signed, server_config,
+};
 use crate::protocol::auth::Plugin;
 use crate::twopc::TwoPcConfig;
 
@@ -84,6 +87,8 @@ pub fn login(config: &Config, persona: &Persona) -> Result<LoginSettings, String
         native_password: true,
         tls: Some(tls(listen)?),
         require_tls: listen.tls_require,
+        client_names: client_names(listen)?,
+        failed_logins: FailedLogins::new(listen.failed_logins, listen.failed_login_wait),
         rsa: RsaKeys::default(),
         users: ArcSwap::from_pointee(users(config)?),
         deadline: listen.login_timeout,
@@ -95,6 +100,14 @@ pub fn login(config: &Config, persona: &Persona) -> Result<LoginSettings, String
             ..ConnectionLimits::default()
         },
     })
+}
+
+fn client_names(listen: &Listen) -> Result<Vec<ServerName<'static>>, String> {
+    let names = listen.tls_client_names.iter().map(|name| {
+        ServerName::try_from(name.clone())
+            .map_err(|error| format!("listen.tls_client_names: {name}: {error}"))
+    });
+    names.collect()
 }
 
 fn tls(listen: &Listen) -> Result<Arc<rustls::ServerConfig>, String> {

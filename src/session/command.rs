@@ -52,10 +52,7 @@ impl Session {
                 self.transactions.set_next(NextTransaction::default());
                 return self.after_transaction(Ok(()), (*chain, *release), characteristics, request).await;
             }
-            SessionCommand::Savepoint(name) => {
-                self.begin_if_wanted();
-                self.transactions.savepoint(name).await
-            }
+            SessionCommand::Savepoint(name) => self.transactions.savepoint(name).await,
             SessionCommand::RollbackTo(name) => self.transactions.rollback_to(name).await,
             SessionCommand::ReleaseSavepoint(name) => self.transactions.release_savepoint(name).await,
             SessionCommand::Set(assignments) => {
@@ -78,6 +75,7 @@ impl Session {
             | SessionCommand::Execute { .. }
             | SessionCommand::Deallocate(_) => Err(SqlError::not_preparable()),
         };
+        self.take_transaction_warnings();
         if done.is_ok() {
             let warnings = self.state.own_warnings();
             self.state.row_count = 0;
@@ -199,6 +197,7 @@ impl Session {
     /// The first shard's. Warning 301 is kept where some shards had committed.
     pub(super) async fn commit(&mut self) -> Result<()> {
         if !self.transactions.is_open() {
+            self.transactions.forget_savepoints();
             return Ok(());
         }
         let started = tokio::time::Instant::now();
@@ -221,6 +220,9 @@ impl Session {
                 if self.transactions.shards().len() > 1 { ShardSpread::Cross } else { ShardSpread::Single };
             self.transactions.rollback().await;
             self.shared.metrics.query.transaction_ended(spread, TransactionEnd::Rollback);
+            self.take_transaction_warnings();
+        } else {
+            self.transactions.forget_savepoints();
         }
     }
 

@@ -94,6 +94,16 @@ impl Session {
                 return Ok(true);
             }
         };
+        let runs = matches!(command, Command::Query(_) | Command::Execute { .. });
+        let member = self.member.as_ref().filter(|_| runs);
+        let _running = match member.map(|member| member.run(self.transactions.is_open())) {
+            Some(Err(error)) => {
+                self.fail(RowFormat::Text, &error);
+                return Ok(true);
+            }
+            Some(Ok(running)) => running,
+            None => None,
+        };
         match command {
             Command::Quit => return Ok(false),
             Command::Query(text) => Box::pin(self.query(packet.slice_ref(text))).await?,
@@ -155,10 +165,12 @@ impl Session {
         self.transactions.rollback().await;
         self.transactions = super::transactions(&self.shared);
         self.state.reset();
+        self.client.set_idle_timeout(self.shared.login.limits.idle_timeout);
         self.prepared.clear();
         self.sql_statements.clear();
         self.locks = None;
         self.forget_run();
+        self.temporary = super::temporary::TemporaryTables::default();
         let settings = if self.scope.options.mariadb {
             self.login_settings.clone()
         } else {
@@ -170,9 +182,17 @@ impl Session {
     async fn change_user(&mut self, change: &ChangeUser<'_>) -> Result<(), Closed> {
         self.reset().await;
         let login = frontend::change_user(&mut self.client, change, &self.shared.login).await?;
+        if let Err(error) = self.join_user(&login.user) {
+            self.client.write_error(&error);
+            self.client.flush().await?;
+            return Err(Closed::Refused(error));
+        }
         self.user.clone_from(&login.user);
         self.state.user = format!("{}@{}", login.user, super::host(&self.registration.entry().peer));
-        self.registration.entry().update(|view| view.user.clone_from(&login.user));
+        self.registration.entry().update(|view| {
+            view.user.clone_from(&login.user);
+            view.attributes = super::registry::attributes(&login.attributes);
+        });
         self.login_settings = super::variables::login_settings(self.shared.pools.settings(), login.charset);
         self.adopt_settings(self.login_settings.clone());
         self.deselect();

@@ -25,7 +25,7 @@ use super::set::any_tablet;
 /// # Errors
 /// What the shard says about the statement: unknown tables and columns are found at PREPARE.
 pub(super) async fn metadata(
-    session: &Session,
+    session: &mut Session,
     plan: &Plan,
     text: &bytes::Bytes,
     world: &World,
@@ -102,7 +102,7 @@ fn leaf(node: &Node) -> (Option<&Route>, Option<usize>) {
 }
 
 async fn route_metadata(
-    session: &Session,
+    session: &mut Session,
     route: Option<&Route>,
     plan: &Plan,
     text: &bytes::Bytes,
@@ -136,7 +136,7 @@ async fn route_metadata(
 
 /// The server that gathers says it, over empty copies of the tables.
 async fn gather_metadata(
-    session: &Session,
+    session: &mut Session,
     gather: &Gather,
     plan: &Plan,
     text: &bytes::Bytes,
@@ -175,7 +175,7 @@ async fn gather_metadata(
 
 /// An INSERT is checked by its first row: the table and the columns must exist.
 async fn insert_metadata(
-    session: &Session,
+    session: &mut Session,
     insert: &Insert,
     plan: &Plan,
     text: &bytes::Bytes,
@@ -224,12 +224,19 @@ fn in_list(routing: &crate::planner::Routing) -> (&[crate::sql::Operand], Vec<u3
     }
 }
 
-async fn prepare_on(session: &Session, tablet: &Arc<Tablet>, statement: &[u8]) -> Result<Metadata> {
+async fn prepare_on(session: &mut Session, tablet: &Arc<Tablet>, statement: &[u8]) -> Result<Metadata> {
     let shard = format!("{}/{}", tablet.keyspace, tablet.shard);
-    let lease = session.shared.pools.lease(tablet, session.found_rows, &session.settings).await;
-    let mut lease = lease.map_err(|error| error.for_shard(&shard))?;
-    let prepared = lease.prepare(statement).await;
-    let prepared = prepared.map_err(|error| SchemaName::in_error(tablet, error.for_shard(&shard)))?;
+    let prepared = if let Some(mut kept) = session.transactions.kept_to(tablet, &session.settings) {
+        // Temporary tables are there and nowhere else.
+        let prepared = kept.prepare(statement).await;
+        session.transactions.settle().await;
+        session.transactions.check_kept().and(prepared)
+    } else {
+        let lease = session.shared.pools.lease(tablet, session.found_rows, &session.settings).await;
+        let mut lease = lease.map_err(|error| error.for_shard(&shard))?;
+        lease.prepare(statement).await.map_err(|error| error.for_shard(&shard))
+    };
+    let prepared = prepared.map_err(|error| SchemaName::in_error(tablet, error))?;
     let mut columns = prepared.columns.clone();
     if let Some(schema) = SchemaName::of(tablet) {
         let run = super::reply::rename_definitions(columns.run(), &schema)?;

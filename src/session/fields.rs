@@ -4,7 +4,7 @@ use bytes::{BufMut as _, BytesMut};
 
 use super::Session;
 use super::set::any_tablet;
-use crate::backend::Event;
+use crate::backend::{Event, Lease};
 use crate::error::{Result, SqlError};
 use crate::executor::SchemaName;
 use crate::frontend::Closed;
@@ -30,7 +30,7 @@ impl Session {
         }
     }
 
-    async fn definitions(&self, table: &[u8], wildcard: &[u8]) -> Result<BytesMut> {
+    async fn definitions(&mut self, table: &[u8], wildcard: &[u8]) -> Result<BytesMut> {
         let world = Self::world(&self.shared);
         let name = String::from_utf8_lossy(table);
         let selected = self.scope.target.keyspace.as_deref().ok_or_else(SqlError::no_database)?;
@@ -38,8 +38,15 @@ impl Session {
         let keyspace = resolved.map_or_else(|_| selected.to_owned(), |table| table.keyspace.to_string());
         let tablet = any_tablet(&world.topology, Some(&keyspace), &self.shared.health)?;
         let shard = format!("{}/{}", tablet.keyspace, tablet.shard);
-        let lease = self.shared.pools.lease(tablet, self.found_rows, &self.settings).await;
-        let mut lease = lease.map_err(|error| error.for_shard(&shard))?;
+        let mut kept = self.transactions.kept_to(tablet, &self.settings);
+        let mut own;
+        let lease: &mut Lease = if let Some(kept) = &mut kept {
+            kept.lease()
+        } else {
+            let leased = self.shared.pools.lease(tablet, self.found_rows, &self.settings).await;
+            own = leased.map_err(|error| error.for_shard(&shard))?;
+            &mut own
+        };
         lease.send_packet_with(ResponseKind::FieldList, |out| {
             out.put_u8(COM_FIELD_LIST);
             out.put_slice(table);

@@ -45,7 +45,7 @@ pub(super) struct Locks {
 }
 
 impl Session {
-    /// A query that calls lock functions.
+    /// A query or DO that calls lock functions.
     pub(super) async fn lock_functions(
         &mut self,
         query: &Template,
@@ -64,6 +64,12 @@ impl Session {
             Err(Interrupted::By(why)) => return self.stopped(why).map(Err),
         };
         self.count_locks(effect, &result);
+        if result.columns.is_empty() {
+            self.state.row_count = 0;
+            let warnings = self.state.own_warnings();
+            self.finish(OkPacket { warnings, ..OkPacket::default() }, request.more);
+            return Ok(Ok(()));
+        }
         self.state.row_count = -1;
         self.state.found_rows = result.rows.len() as u64;
         let warnings = std::mem::take(&mut result.summary.warnings);

@@ -46,7 +46,9 @@ mod state;
 mod statements;
 pub mod statistics;
 pub mod target;
+mod temporary;
 mod trace_json;
+pub mod user_limits;
 mod variable_class;
 mod variables;
 mod vexplain;
@@ -63,6 +65,7 @@ use tokio_util::sync::CancellationToken;
 use crate::backend::{Pools, Settings};
 use crate::config::TransactionMode;
 use crate::deadlock::Deadlocks;
+use crate::error::SqlError;
 use crate::executor::{Heat, MemoryLimits, OwnWrites, Scratch, Sequences};
 use crate::frontend::{self, ClientConnection, ClientStream, Closed, Login, LoginSettings};
 use crate::health::Health;
@@ -82,6 +85,7 @@ pub use spans::Spans;
 use state::SessionState;
 use statements::{PreparedStatement, PreparedStatements};
 use statistics::Statistics;
+use user_limits::UserLimits;
 pub use world::{World, Worlds, plan_context};
 
 /// What every session of a gate shares. Built once, by the process.
@@ -150,6 +154,8 @@ pub struct Limits {
     pub prepared_statements: usize,
     /// Whether KILL is allowed.
     pub allow_kill: bool,
+    /// What one user may have.
+    pub users: Arc<UserLimits>,
     /// How statements are cut into tokens before the session says otherwise: the persona's version.
     pub lex: LexOptions,
 }
@@ -161,6 +167,8 @@ struct Session {
     client: ClientConnection,
     registration: Registration,
     user: String,
+    /// Its place among the user's connections, where they are counted.
+    member: Option<user_limits::Member>,
     state: SessionState,
     transactions: ShardTransactions,
     /// What its reads on replicas must see.
@@ -175,6 +183,8 @@ struct Session {
     sql_statements: BTreeMap<Box<str>, PreparedStatement>,
     /// The connection that holds named locks, while there may be some.
     locks: Option<Box<locks::Locks>>,
+    /// Its temporary tables.
+    temporary: temporary::TemporaryTables,
     no_auto_value_on_zero: bool,
     /// `SET SESSION TRANSACTION READ ONLY`.
     reads_only: bool,
@@ -217,6 +227,9 @@ async fn open(stream: ClientStream, shared: Arc<Shared>) -> Result<(Session, Gau
     shared.metrics.frontend.connect_seconds.observe(started.elapsed().as_secs_f64());
     let open = GaugeGuard::new(&shared.metrics.frontend.connections);
     let mut session = Session::new(shared, client, registration, &login);
+    if let Err(error) = session.join_user(&login.user) {
+        return Err(session.client.refuse(error).await);
+    }
     if let Some(name) = login.database.as_deref().filter(|name| !name.is_empty())
         && let Err(error) = session.select(name)
     {
@@ -268,6 +281,7 @@ impl Session {
             Scope { target: state.target.clone(), options: shared.limits.lex, prepared: false, epoch: 0 };
         registration.entry().update(|view| {
             view.user.clone_from(&login.user);
+            view.attributes = registry::attributes(&login.attributes);
             view.command = "Sleep";
         });
         let series = record::Series::new(&shared.metrics, &state.target);
@@ -275,6 +289,7 @@ impl Session {
             transactions: transactions(&shared),
             own_writes: OwnWrites::default(),
             user: login.user.clone(),
+            member: None,
             client,
             registration,
             state,
@@ -285,6 +300,7 @@ impl Session {
             prepared: PreparedStatements::default(),
             sql_statements: BTreeMap::new(),
             locks: None,
+            temporary: temporary::TemporaryTables::default(),
             no_auto_value_on_zero: false,
             reads_only: false,
             multi_statements: capabilities.contains(Capabilities::MULTI_STATEMENTS),
@@ -299,6 +315,16 @@ impl Session {
             spanned: None,
             shared,
         }
+    }
+
+    /// Takes a place among the user's connections; the one that it has is given back first.
+    ///
+    /// # Errors
+    /// 1203 for one too many.
+    fn join_user(&mut self, user: &str) -> Result<(), SqlError> {
+        self.member = None;
+        self.member = self.shared.limits.users.join(user)?;
+        Ok(())
     }
 
     /// The status flags of what the gate answers: the transaction's, and how the client must quote.

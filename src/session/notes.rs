@@ -3,16 +3,18 @@
 use super::Session;
 use super::reply::Answered;
 use super::state::Warning;
-use crate::planner::{Advice, Node, Plan, Show, Vexplain};
+use crate::planner::{Advice, Node, Plan, Show, Temporary, Vexplain};
 use crate::sql;
 
-/// How many notes of the gate's own stand behind an EXPLAIN: the client is told to look for them.
+/// How many notes of the gate's own stand behind an EXPLAIN or CREATE TEMPORARY TABLE: the client is told to
+/// look for them.
 pub(super) fn notes_of(plan: &Plan) -> u16 {
-    u16::from(matches!(plan.node, Node::Show(Show::Explain { .. })))
+    let pins = matches!(plan.temporary, Some(Temporary::Create(_)));
+    u16::from(pins || matches!(plan.node, Node::Show(Show::Explain { .. })))
 }
 
-/// With the note that says how a query was answered that no merge of shards answers, or who explained a
-/// statement.
+/// With the note that says how a query was answered that no merge of shards answers, who explained a
+/// statement, or what a temporary table costs.
 pub(super) fn noted(mut answered: Answered, plan: &Plan) -> Answered {
     let shard = || answered.shard.as_ref().map(|shard| shard.full_name()).unwrap_or_default();
     let message = match &plan.node {
@@ -29,6 +31,10 @@ pub(super) fn noted(mut answered: Answered, plan: &Plan) -> Answered {
         }
         Node::Show(Show::Explain { .. }) => format!(
             "explained by shard {} alone: the statement goes to several shards, in the form that VEXPLAIN ALL shows",
+            shard()
+        ),
+        Node::Modify(_) if matches!(plan.temporary, Some(Temporary::Create(_))) => format!(
+            "the session keeps a connection to shard {} until its temporary tables are dropped",
             shard()
         ),
         _ => return answered,

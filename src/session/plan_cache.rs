@@ -281,6 +281,7 @@ mod tests {
             reads_session: false,
             counts_rows: false,
             insert_id: crate::planner::InsertId::Told,
+            temporary: None,
         };
         let vschema = VSchema::from_json("{}", 1).unwrap();
         let metrics = crate::metrics::Metrics::new().unwrap();

@@ -23,7 +23,7 @@ use crate::executor::{self, ExecContext, MemoryBudget, Protocol, RowFormat};
 use crate::frontend::Closed;
 use crate::key::TabletType;
 use crate::metrics::Routes;
-use crate::planner::{self, InsertId, Node, Plan, StatementKind};
+use crate::planner::{self, InsertId, Node, Plan, StatementKind, Temporary};
 use crate::protocol::response::OkPacket;
 use crate::protocol::statement::Execute;
 use crate::sql::{self, Bindings, is_system_schema};
@@ -287,7 +287,7 @@ impl Session {
             let status = self.status();
             let world = newer.as_deref().map_or(world, |world| world);
             let outcome = self.exchange(plan, request, parameters, world, status).await;
-            if self.transactions.is_open() {
+            if self.transactions.is_open() || self.transactions.keeps() {
                 self.transactions.settle().await;
             }
             self.take_transaction_warnings();
@@ -316,7 +316,7 @@ impl Session {
         {
             // It did not reach a table (MariaDB opens it before it looks for columns): no transaction has
             // begun.
-            self.transactions.rollback().await;
+            self.transactions.withdraw().await;
             self.transactions.set_next(before);
         } else if plan.uses_tables
             && !self.transactions.next().is_empty()
@@ -325,6 +325,11 @@ impl Session {
         {
             self.transactions.set_next(NextTransaction::default());
         }
+        self.note_temporary(plan, matches!(outcome, Ok(Ok(_))));
+        let outcome = match (outcome, self.transactions.check_kept()) {
+            (Ok(Err(_)), Err(lost)) => Ok(Err(lost)),
+            (outcome, _) => outcome,
+        };
         match outcome {
             Ok(Ok(answered)) => {
                 self.note(&answered, request.format);
@@ -378,6 +383,11 @@ impl Session {
         world: &World,
         status: crate::protocol::capability::Status,
     ) -> Result<Attempt, reply::Stop> {
+        if let Node::Gather(gather) = &plan.node
+            && let Err(error) = self.check_copies(gather)
+        {
+            return Ok(Attempt::NotBegun(error));
+        }
         let entry = self.registration.entry();
         let limits = &self.shared.limits;
         let shield = self.transactions.shield();
@@ -409,6 +419,7 @@ impl Session {
             names_tables: plan.uses_tables,
             heat: &self.shared.heat,
             routes: self.routes.as_ref(),
+            keeps_connection: matches!(plan.temporary, Some(Temporary::Create(_))),
             no_auto_value_on_zero: self.no_auto_value_on_zero,
             insert_id: &plan.insert_id,
             deadline: limits.query_timeout.map(|timeout| Instant::now() + timeout),

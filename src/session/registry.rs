@@ -8,6 +8,10 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::pin::Pinned;
+use crate::protocol::greeting::Attributes;
+
+/// The most bytes of a session's connection attributes that are kept.
+const ATTRIBUTES: usize = 1 << 10;
 
 /// All sessions of this gate, by connection id.
 #[derive(Debug, Default)]
@@ -43,6 +47,8 @@ pub struct View {
     pub info: Option<bytes::Bytes>,
     /// The connections that it keeps to itself.
     pub pinned: Vec<Pinned>,
+    /// What the client said of itself at its login (connection attributes), as far as it is kept.
+    pub attributes: Vec<(String, String)>,
 }
 
 /// How far a KILL goes.
@@ -85,6 +91,7 @@ impl Registry {
                 since: Instant::now(),
                 info: None,
                 pinned: Vec::new(),
+                attributes: Vec::new(),
             }),
         });
         sessions.insert(id, Arc::clone(&entry));
@@ -192,6 +199,20 @@ impl Kill {
             _ => None,
         }
     }
+}
+
+/// The first of a login's connection attributes, as many as fit.
+pub(super) fn attributes(block: &[u8]) -> Vec<(String, String)> {
+    let mut size = 0;
+    Attributes::new(block)
+        .take_while(|(name, value)| {
+            size += name.len() + value.len();
+            size <= ATTRIBUTES
+        })
+        .map(|(name, value)| {
+            (String::from_utf8_lossy(name).into_owned(), String::from_utf8_lossy(value).into_owned())
+        })
+        .collect()
 }
 
 // === impl Registration ===

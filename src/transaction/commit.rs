@@ -87,6 +87,7 @@ impl ShardTransactions {
         if timeout(ROLLBACK_DEADLINE, all).await.is_err() {
             tracing::warn!(shards = self.pins.len(), "rollback took too long; connections are closed");
         }
+        self.hear();
         self.close();
     }
 }

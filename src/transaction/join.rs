@@ -39,15 +39,24 @@ impl ShardTransactions {
             places.iter().filter(|place| !self.pins.iter().any(|pin| pin.is_on(&place.shard))).collect();
         self.distribute(&fresh).await?;
         let leases = try_join_all(fresh.iter().map(|place| async {
+            if self.kept_on(&place.shard).is_some() {
+                return Ok(None);
+            }
             let lease = connect.pools.lease(&place.tablet, connect.found_rows, connect.settings).await;
-            lease.map_err(|error| error.for_shard(&place.shard.full_name()))
+            lease.map(Some).map_err(|error| error.for_shard(&place.shard.full_name()))
         }));
         let leases = leases.await?;
         for pin in &mut self.pins {
             pin.used |= places.iter().any(|place| pin.is_on(&place.shard));
         }
         for (place, lease) in fresh.iter().zip(leases) {
-            let mut pin = Pin::new((*place).clone(), lease, connect.settings);
+            let mut pin = match lease {
+                Some(lease) => Pin::new((*place).clone(), lease, connect.settings),
+                None => self
+                    .take_kept(&place.shard)
+                    .ok_or_else(|| SqlError::bug("a kept connection is not there"))?,
+            };
+            pin.follow(connect.settings);
             self.send_begin(&mut pin);
             self.pins.push(pin);
         }
@@ -142,6 +151,6 @@ impl ShardTransactions {
     }
 }
 
-fn is_same(one: &Shard, other: &Shard) -> bool {
+pub(super) fn is_same(one: &Shard, other: &Shard) -> bool {
     one.keyspace == other.keyspace && one.name == other.name
 }

@@ -17,6 +17,7 @@
 
 mod commit;
 mod join;
+mod keep;
 mod next;
 mod pin;
 mod savepoint;
@@ -39,6 +40,7 @@ use crate::deadlock::{Deadlocks, Registered};
 use crate::error::{Result, SqlError};
 use crate::metrics::labels::CommitMode;
 use crate::protocol::capability::Status;
+use crate::protocol::row::TextRow;
 use crate::topology::{Shard, Tablet};
 use crate::twopc::{Dtid, TwoPc};
 use shield::Raised;
@@ -55,14 +57,23 @@ pub struct Characteristics {
     pub isolation: Option<Arc<str>>,
 }
 
-/// A warning that the gate adds to a statement's own.
+/// A warning of the gate, or of a server at a savepoint or ROLLBACK.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Warning {
-    /// The number: 301 for a commit that reached only some shards, 302 for one that reaches the last
+    /// The number: the server's; 301 for a commit that reached only some shards, 302 for one that reaches the last
     /// of them a little later.
     pub code: u16,
     /// The text.
     pub message: String,
+}
+
+impl Warning {
+    /// A row of SHOW WARNINGS.
+    fn read(row: &[u8]) -> Option<Self> {
+        let mut fields = TextRow::new(row).skip(1);
+        let mut text = || fields.next()?.ok()?.map(|text| String::from_utf8_lossy(text).into_owned());
+        Some(Self { code: text()?.parse().ok()?, message: text()? })
+    }
 }
 
 /// Where a statement of a transaction goes.
@@ -105,6 +116,10 @@ pub struct ShardTransactions {
     characteristics: Characteristics,
     /// In order of first touch.
     pins: Vec<Pin>,
+    /// Connections that the session keeps, while no transaction stands on them.
+    kept: Vec<Pin>,
+    /// The shard whose kept connection is gone, with what stood on it.
+    lost: Option<String>,
     /// Names in the order in which they were set.
     savepoints: Vec<String>,
     warnings: Vec<Warning>,
@@ -136,6 +151,8 @@ impl ShardTransactions {
             state: State::Idle,
             characteristics: Characteristics::default(),
             pins: Vec::new(),
+            kept: Vec::new(),
+            lost: None,
             savepoints: Vec::new(),
             warnings: Vec::new(),
             next: NextTransaction::default(),
@@ -350,8 +367,9 @@ impl ShardTransactions {
     /// Whether statements may run: not after VT15001.
     ///
     /// # Errors
-    /// VT09032, or 1317 after [`Self::expire`].
+    /// VT09032, or 1317 after [`Self::expire`]; as [`Self::check_kept`].
     pub fn check(&self) -> Result<()> {
+        self.check_kept()?;
         match (self.is_failed(), self.expired) {
             (false, _) => Ok(()),
             (true, None) => Err(SqlError::rollback_required()),
@@ -393,9 +411,12 @@ impl ShardTransactions {
         if let Some(standing) = &self.standing {
             standing.end();
         }
+        if !self.kept.is_empty() {
+            self.settle_kept().await;
+        }
         join_all(self.pins.iter_mut().map(Pin::clear)).await;
         if self.pins.iter().any(Pin::is_lost) {
-            self.pins.retain(|pin| !pin.is_lost());
+            self.part(Pin::is_lost);
             let implicit = self.state == State::Open { implicit: true };
             self.rollback().await;
             self.state = if implicit { State::Idle } else { State::Failed };
@@ -411,7 +432,7 @@ impl ShardTransactions {
         // Where BEGIN never left, the shard has not joined; where the server says that it is in no
         // transaction any more, a statement has committed it implicitly.
         let committed = self.pins.iter().any(|pin| pin.is_outside() && pin.has_begun());
-        self.pins.retain(|pin| !pin.is_outside());
+        self.part(Pin::is_outside);
         if committed && self.pins.is_empty() {
             self.close();
         }
@@ -425,7 +446,7 @@ impl ShardTransactions {
         // First: once the pool has the connections they work for others.
         self.standing = None;
         self.age = None;
-        self.pins.clear();
+        self.part(|_| true);
         self.expired = None;
         if let Some(distributed) = self.distributed.take() {
             // Nothing was prepared: what a connection loses is rolled back by its server.

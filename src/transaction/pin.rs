@@ -6,11 +6,17 @@
 
 use std::sync::Arc;
 
-use super::Place;
+use super::{Place, Warning};
 use crate::backend::{BackendError, Event, Lease, NAMES, OwnedEvent, Prepared, Settings};
 use crate::deadlock::Standing;
 use crate::error::{Outcome, Result, SqlError};
 use crate::topology::Shard;
+
+/// The longest SHOW WARNINGS behind a ROLLBACK, in bytes.
+const WARNINGS_SIZE: usize = 64 << 10;
+
+/// A kept connection may be idle for as long as the client is, in seconds: a year.
+const LONG_WAIT: &[u8] = b"SET @@SESSION.wait_timeout = 31536000";
 
 /// A shard's connection inside a transaction.
 #[derive(Debug)]
@@ -32,6 +38,10 @@ pub struct Pin {
     began: bool,
     /// More than one statement was sent.
     pub(super) used: bool,
+    /// What the server has warned of at savepoints and ROLLBACK.
+    pub(super) told: Vec<Warning>,
+    /// The session keeps the connection when the transaction ends.
+    pub(super) kept: bool,
     /// Who looks for deadlocks tells here that the transaction must give way.
     pub(super) standing: Option<Arc<Standing>>,
     fate: Fate,
@@ -79,9 +89,31 @@ impl Pin {
             guarded: false,
             began: false,
             used: false,
+            told: Vec::new(),
+            kept: false,
             standing: None,
             fate: Fate::Open,
         }
+    }
+
+    /// The session keeps the connection from now on.
+    pub(super) fn keep(&mut self) {
+        self.kept = true;
+        self.lease.send_prelude(LONG_WAIT);
+        self.lease.taint();
+    }
+
+    /// Forgets the transaction that has ended; false where the connection cannot go on.
+    pub(super) fn renew(&mut self) -> bool {
+        let ended = !self.is_lost() && !self.lease.is_unfit() && !self.lease.owes();
+        self.wrote = false;
+        self.affected_before = self.lease.affected_rows();
+        self.guarded = false;
+        self.began = false;
+        self.used = true;
+        self.standing = None;
+        self.fate = Fate::Open;
+        ended && self.branch.is_none() && !self.lease.in_transaction()
     }
 
     /// Brings the connection to the session's settings, which a SET inside the transaction may have
@@ -253,10 +285,18 @@ impl Pin {
         self.began
     }
 
-    /// Runs a statement without rows.
+    /// Runs a statement without rows. What the server warns of is kept for the client.
     pub(super) async fn run(&mut self, statement: &[u8]) -> Result<()> {
-        match self.lease.run(statement).await {
-            Ok(_) => Ok(()),
+        let done = match self.lease.run(statement).await {
+            Ok(done) if done.warnings > 0 => self.lease.collect(b"SHOW WARNINGS", WARNINGS_SIZE).await,
+            Ok(_) => return Ok(()),
+            Err(error) => Err(error),
+        };
+        match done {
+            Ok(shown) => {
+                self.told.extend(shown.rows.iter().filter_map(|row| Warning::read(&row.0)));
+                Ok(())
+            }
             Err(error) => Err(self.failed(error)),
         }
     }

@@ -24,14 +24,14 @@ pub(super) fn statement(verb: &str, name: &str) -> String {
 // === impl ShardTransactions ===
 
 impl ShardTransactions {
-    /// SAVEPOINT. Outside a transaction it has no effect, as in MySQL with autocommit.
+    /// SAVEPOINT. Outside a transaction it has no effect with autocommit; without, the transaction that
+    /// begins later has it, and does not begin by it (MySQL).
     ///
     /// # Errors
     /// VT09032, or a shard that fails.
     pub async fn savepoint(&mut self, name: &str) -> Result<()> {
         self.check()?;
-        self.begin_if_wanted();
-        if !self.is_open() {
+        if !self.is_open() && self.autocommit {
             return Ok(());
         }
         self.everywhere(&statement("SAVEPOINT", name)).await?;
@@ -50,6 +50,19 @@ impl ShardTransactions {
         self.everywhere(&statement("ROLLBACK TO SAVEPOINT", name)).await?;
         self.savepoints.truncate(at + 1);
         Ok(())
+    }
+
+    /// COMMIT or ROLLBACK without a transaction: savepoints that were set before one are gone.
+    pub fn forget_savepoints(&mut self) {
+        self.savepoints.clear();
+    }
+
+    /// ROLLBACK of a transaction that has not begun after all, because its first statement did not reach
+    /// a table: savepoints that were set before stay.
+    pub async fn withdraw(&mut self) {
+        let savepoints = std::mem::take(&mut self.savepoints);
+        self.rollback().await;
+        self.savepoints = savepoints;
     }
 
     /// RELEASE SAVEPOINT: this one and later ones are gone.
@@ -73,6 +86,7 @@ impl ShardTransactions {
     async fn everywhere(&mut self, statement: &str) -> Result<()> {
         let done = join_all(self.pins.iter_mut().map(|pin| pin.run(statement.as_bytes()))).await;
         let failed = done.into_iter().find_map(Result::err);
+        self.hear();
         match failed {
             Some(error) => {
                 self.settle().await;
@@ -80,6 +94,11 @@ impl ShardTransactions {
             }
             None => Ok(()),
         }
+    }
+
+    /// Takes over what the servers have warned of.
+    pub(super) fn hear(&mut self) {
+        self.warnings.extend(self.pins.iter_mut().flat_map(|pin| std::mem::take(&mut pin.told)));
     }
 
     /// Undoes the statement that was sent after [`super::Held::guard`].

@@ -98,6 +98,9 @@ impl ShardTransactions {
             (None, Some((anchor, others))) if !others.is_empty() => ((*anchor).clone(), others),
             _ => return Ok(()),
         };
+        if self.keeps() {
+            return Err(beside_temporary_tables());
+        }
         let Some(twopc) = &self.twopc else { return Err(SqlError::unsupported("transaction_mode = twopc")) };
         let shards: Vec<&Arc<Shard>> =
             std::iter::once(&anchor.shard).chain(others.iter().map(|place| &place.shard)).collect();
@@ -106,6 +109,15 @@ impl ShardTransactions {
             self.distributed = Some(Distributed { live: twopc.begin(&anchor.shard), anchor });
         }
         Ok(())
+    }
+
+    /// Whether a connection of the open transaction may be kept: not a distributed one's, whose connections
+    /// end with their branches.
+    ///
+    /// # Errors
+    /// VT12001.
+    pub(super) fn check_keeping(&self) -> Result<()> {
+        if self.distributed.is_some() { Err(beside_temporary_tables()) } else { Ok(()) }
     }
 
     /// Begins a branch on a shard that has just joined; false where it gets a plain transaction.
@@ -364,6 +376,12 @@ impl Commit {
             live.settle();
         }
     }
+}
+
+fn beside_temporary_tables() -> SqlError {
+    SqlError::unsupported(
+        "transactions over several shards under transaction_mode = twopc beside temporary tables",
+    )
 }
 
 /// Rolls back all of these; true if none of them can have left a prepared branch.

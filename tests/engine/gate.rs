@@ -197,6 +197,7 @@ impl Gate {
             names_tables: true,
             heat: &self.heat,
             routes: None,
+            keeps_connection: false,
             no_auto_value_on_zero: false,
             insert_id: &plan.insert_id,
             deadline: None,
@@ -262,6 +263,7 @@ pub(crate) fn plan(kind: StatementKind, node: Node) -> Plan {
         uses_tables: false,
         params: 0,
         reads_session: false,
+        temporary: None,
         counts_rows: false,
         insert_id: InsertId::Told,
     }

@@ -56,6 +56,15 @@ fn reset(bed: &Bed) -> Verdict {
         assert_eq!(ok.status & STATUS_IN_TRANS, 0, "no transaction");
     }
     pair.same_values("select @a, @@time_zone, @@sql_mode, @@autocommit, database()");
+    // A wait that was set for the session alone ends with the reset.
+    pair.same("set session wait_timeout = 1");
+    for wire in [&mut pair.gate, &mut pair.direct] {
+        wire.command(COM_RESET_CONNECTION, &[]).unwrap();
+    }
+    poll(Duration::from_millis(2_500), || None::<()>);
+    for wire in [&mut pair.gate, &mut pair.direct] {
+        assert_eq!(wire.value("select 1").unwrap().as_deref(), Some("1"), "closed by the old wait_timeout");
+    }
     pair.same("select count(*) from w_multi where id between 7001 and 7003");
     pair.execute(
         (gate.id, direct.id),

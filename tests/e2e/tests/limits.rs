@@ -45,7 +45,7 @@ fn refused(wire: &mut Wire, statement: &str) -> ServerError {
 }
 
 /// A counter of the gate; 0 where it was never counted.
-fn metric(gate: &Gate, series: &str) -> u64 {
+pub(super) fn metric(gate: &Gate, series: &str) -> u64 {
     let metrics = gate.get("/metrics").unwrap().body;
     let value = metrics.lines().find_map(|line| line.strip_prefix(series)?.trim().parse().ok());
     value.unwrap_or(0)

@@ -1,5 +1,6 @@
 //! All tests, by what they look at.
 
+mod access;
 mod advice;
 mod chaos;
 mod cli;
@@ -31,6 +32,7 @@ mod settings;
 mod statements;
 mod stream;
 mod sysbench;
+mod temporary;
 mod transfers;
 mod types;
 mod vexplain;
@@ -63,6 +65,7 @@ pub fn all() -> Vec<Test> {
         packets::TESTS,
         sequences::TESTS,
         serve::TESTS,
+        access::TESTS,
         secrets::TESTS,
         otlp::TESTS,
         commands::TESTS,
@@ -74,6 +77,7 @@ pub fn all() -> Vec<Test> {
         limits::TESTS,
         locks::TESTS,
         lookups::TESTS,
+        temporary::TESTS,
         proxy::TESTS,
         containers::TESTS,
     ]
