@@ -264,6 +264,18 @@ async fn switch(program: &str) {
     let told = ctl.ok(&["PlannedReparentShard", "main/0", "--avoid-primary", "zone1-101"]);
     assert_ne!(told["promoted_primary"]["uid"], 101, "{told}");
     other.more(50).await;
+    // With one replica: while the records are written there is a moment without any.
+    let third = if told["promoted_primary"]["uid"] == 100 { 102 } else { 100 };
+    ctl.ok(&["DeleteTablets", &format!("zone1-{third}")]);
+    let told = ctl.ok(&["PlannedReparentShard", "main/0"]);
+    assert_eq!(told["promoted_primary"]["uid"], 101, "{told}");
+    other.more(50).await;
+    // The third one comes back, and follows whoever is the primary now.
+    let port = bed.ports[third - 100].to_string();
+    let tablet = ["--host", "127.0.0.1", "--port", &port, "--schema", "main"];
+    ctl.ok(&[&["AddTablet", &format!("zone1-{third}"), "main/0"], &tablet[..]].concat());
+    let told = ctl.ok(&["PlannedReparentShard", "main/0", "--new-primary", "zone1-101"]);
+    assert_eq!(told["not_following"], serde_json::json!([]), "{told}");
     stop.store(true, Ordering::Relaxed);
     let (one, other) = (one.end().await, other.end().await);
     assert!(other.failed.is_empty(), "{:?}", other.failed.first());
