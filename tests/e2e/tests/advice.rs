@@ -35,33 +35,41 @@ fn metric(gate: &Gate, name: &str) -> Option<f64> {
     text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok())
 }
 
+/// The plans of a schema that has just changed are not in the cache any more, and another test may change it at
+/// any time: then everything is sent again.
 fn scatters(bed: &Bed) -> Verdict {
     let gate = &bed.cluster().gate;
     let mut wire = gate.connect("e2e").unwrap();
-    for n in 0..3 {
-        wire.rows(format!("select name as advised_here from customer where name = 'hidden-value-{n}'"))
-            .unwrap();
-        wire.rows(format!(
-            "select id as advised_copies, row_number() over () from customer where name = 'hidden-value-{n}'"
-        ))
-        .unwrap();
-    }
-    for _ in 0..2 {
+    let names = ["advised_here", "advised_copies", "advised_types"];
+    let send = |wire: &mut Wire| {
+        for n in 0..3 {
+            let condition = format!("where name = 'hidden-value-{n}'");
+            wire.rows(format!("select name as advised_here from customer {condition}")).unwrap();
+            wire.rows(format!("select id as advised_copies, row_number() over () from customer {condition}"))
+                .unwrap();
+        }
         wire.rows("select id as advised_types from kinds where id in (1, 2, 3, 4, 5, 6) order by t_float")
             .unwrap();
-    }
-    wire.rows("select name as advised_not from customer where id = 4711003").unwrap();
-    let all = page(gate, "statements");
-    let one = find(&all, "Query", "advised_here").unwrap_or_else(|| panic!("{all:?}"));
-    assert_eq!((&one["ExecCount"], &one["Keyspace"]), (&3.into(), &"e2e".into()), "{one}");
-    assert!(one["ShardQueries"].as_u64().is_some_and(|count| count >= 6), "{one}");
+        wire.rows("select name as advised_not from customer where id = 4711003").unwrap();
+    };
+    let all = poll(Duration::from_secs(60), || {
+        send(&mut wire);
+        let all = page(gate, "statements");
+        names.iter().all(|name| find(&all, "Query", name).is_some()).then_some(all)
+    });
+    let all = all.unwrap_or_else(|| panic!("{:?}", page(gate, "statements")));
+    let of = |name: &str| find(&all, "Query", name).expect("it was there");
+    let number = |one: &Json, field: &str| one[field].as_u64().unwrap_or_else(|| panic!("{field}: {one}"));
+    let one = of("advised_here");
+    assert_eq!(one["Keyspace"], "e2e", "{one}");
+    assert!(number(one, "ExecCount") >= 3 && number(one, "ShardQueries") >= 6, "{one}");
     assert!(one["Advice"][0].as_str().is_some_and(|text| text.contains("id (hash)")), "{one}");
-    let copies = find(&all, "Query", "advised_copies").unwrap_or_else(|| panic!("{all:?}"));
+    let copies = of("advised_copies");
     assert!(copies["Advice"].to_string().contains("over copies of tables"), "{copies}");
-    assert_eq!(copies["Gathers"], 3, "{copies}");
+    assert_eq!(copies["Gathers"], copies["ExecCount"], "{copies}");
     // The plan is to merge the shards' rows; when they come they cannot be.
-    let types = find(&all, "Query", "advised_types").unwrap_or_else(|| panic!("{all:?}"));
-    assert_eq!((&types["Gathers"], &types["ExecCount"]), (&2.into(), &2.into()), "{types}");
+    let types = of("advised_types");
+    assert!(number(types, "Gathers") >= 1 && types["Gathers"] == types["ExecCount"], "{types}");
     assert!(types["Advice"].to_string().contains("the types of its columns cannot be merged"), "{types}");
     assert!(find(&all, "Query", "advised_not").is_none(), "{all:?}");
     assert!(!format!("{all:?}").contains("hidden-value"), "a value is shown");
@@ -131,7 +139,7 @@ fn hot(bed: &Bed) -> Verdict {
     let shard =
         wire.rows("vexplain queries select name from customer where id = 3").unwrap()[0][2].clone().unwrap();
     let load = || page(gate, "load").into_iter().find(|one| one["Keyspace"] == "e2e");
-    let found = poll(Duration::from_secs(150), || {
+    let found = poll(Duration::from_secs(90), || {
         for _ in 0..500 {
             wire.rows("select name from customer where id = 3").unwrap();
         }
