@@ -2,7 +2,7 @@
 
 SHELL := /bin/bash
 
-.PHONY: dev test chaos soak bench fmt lint
+.PHONY: dev test chaos soak suites bench fmt lint
 
 # The sample cluster: MySQL servers, four shards, the gate on port 15306.
 dev:
@@ -24,6 +24,10 @@ chaos:
 # Random statements over the gate and one server, with new seeds until it is stopped or something differs.
 soak:
 	@tools/soak.sh
+
+# The test suites of drivers, on one server and through the gate. testdata/suites.md explains what differs.
+suites:
+	@tools/suites.sh
 
 # One table from one run: direct MySQL, HAProxy in TCP mode, shardgate.
 bench:

@@ -242,7 +242,9 @@ fn known_value(planner: &Planner<'_>, target: &SetTarget, tokens: &[Token]) -> O
         if token.is_word(text, "null") {
             return Some(SetValue::Word(None));
         }
-        if matches!(token.kind, TokenKind::Word | TokenKind::Quoted) {
+        // The words TRUE and FALSE are numbers, the strings are not.
+        let is_number = token.is_word(text, "true") || token.is_word(text, "false");
+        if !is_number && matches!(token.kind, TokenKind::Word | TokenKind::Quoted) {
             return token.identifier(text).map(|word| SetValue::Word(Some(word)));
         }
     }
