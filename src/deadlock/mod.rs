@@ -200,12 +200,6 @@ impl Standing {
         }
     }
 
-    /// Whether its last statement has to give way.
-    #[must_use]
-    pub fn is_doomed(&self) -> bool {
-        locked(&self.state).doomed
-    }
-
     /// Since when it is known, in Unix milliseconds.
     #[must_use]
     pub fn started_ms(&self) -> u64 {

@@ -4,8 +4,7 @@
 //! nothing, as far as plain transactions can. Outside a transaction the gate opens one around the
 //! statement; inside, every shard sets a savepoint first and a failure is undone everywhere, or the
 //! whole transaction is rolled back where that does not work (Vitess's partial DML rule). A statement
-//! outside a transaction that has to give way to others on several shards is run again, shard after
-//! shard.
+//! outside a transaction that a deadlock has ended is run again, shard after shard.
 //!
 //! DDL cannot be undone: it runs on every shard, and an error names the shards that have it and those
 //! that do not.
@@ -27,7 +26,7 @@ use crate::planner::{InsertId, Route, Routing, StatementKind};
 /// What a connection is asked after an answer with warnings.
 pub(super) const SHOW_WARNINGS: &[u8] = b"SHOW WARNINGS";
 
-/// How often a change of its own over several shards is run again after it had to give way.
+/// How often a change of its own over several shards is run again after a deadlock.
 const AGAIN: usize = 5;
 
 /// The most that a shard's warnings may take, in bytes.
@@ -67,11 +66,12 @@ impl<'a> ExecContext<'a> {
         statement.guarded = !implicit;
         let mut done = self.reborrow().run(targets, targets.len(), statement).await;
         for _ in 0..AGAIN {
-            if !implicit || done.is_ok() || !self.transactions.gives_way() {
+            if !implicit || !done.as_ref().is_err_and(SqlError::ends_transaction) {
                 break;
             }
-            // One server would have taken the locks in one order. So does this statement now: nothing of
-            // it stays from before, and two that do so never wait for each other in a circle.
+            // One server would have taken the locks in one order, and let them go sooner. So it takes them in
+            // order now: nothing of it stays from before, and two that do so never wait for each other in
+            // a circle of several shards.
             self.transactions.begin_again().await;
             done = self.reborrow().run(targets, 1, statement).await;
         }

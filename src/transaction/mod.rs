@@ -240,12 +240,6 @@ impl ShardTransactions {
         self.state = State::Open { implicit: true };
     }
 
-    /// Whether the open transaction has to give way to others on several shards.
-    #[must_use]
-    pub fn gives_way(&self) -> bool {
-        self.standing.as_ref().is_some_and(|standing| standing.standing().is_doomed())
-    }
-
     /// Takes back what the one statement did that [`Self::begin_implicit`] was called for, and begins
     /// again. It keeps its age, so that it does not always have to give way.
     pub async fn begin_again(&mut self) {
