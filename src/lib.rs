@@ -46,7 +46,7 @@
 //! |---|---|
 //! | why a statement is refused | `testdata/plans/*.txt` by example, then [`planner`]; `query.rs` and `scatter.rs` for SELECT |
 //! | which shard gets a statement | `planner/predicate.rs` (which condition decides), `executor/route.rs` (which shards hold it) |
-//! | lookup vindexes | `planner/lookup.rs` (when the table is asked), `executor/look_up.rs` (what it says) |
+//! | lookup vindexes | `planner/lookup.rs` (when the table is asked), `executor/look_up.rs` (what it says); `planner/entries.rs`, `executor/{entries,followed}.rs` (how it follows its owner), `transaction/stage.rs` (in which order that commits) |
 //! | an error's code, SQLSTATE, text, advice | `error/code.rs` |
 //! | ORDER BY, GROUP BY, DISTINCT, LIMIT over shards | `planner/scatter.rs`, `planner/aggregate.rs`; `executor/{merge,sort,aggregate,distinct,limit}.rs` |
 //! | a query over copies of its tables | `planner/gather.rs` (and `scanner.rs`, `pushdown.rs`); `executor/gather.rs`, `site.rs`, `table_copy.rs`, `load.rs` |

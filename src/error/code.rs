@@ -385,6 +385,14 @@ impl Catalogue {
             advice: "Run the transaction again, as after any deadlock.",
         },
         Entry {
+            name: "rows_came_between",
+            id: None,
+            code: 1205,
+            state: "HY000",
+            meaning: "Below REPEATABLE READ another session added or changed rows between the read of the rows that a statement changes and the statement, so that lookup tables would not have followed; the statement was undone.",
+            advice: "Run the statement again.",
+        },
+        Entry {
             name: "twopc_unknown",
             id: None,
             code: 303,
@@ -1238,6 +1246,18 @@ impl SqlError {
             *b"40001",
             Kind::Unavailable,
             format!("transaction {dtid} was rolled back: {why}; try restarting transaction"),
+        )
+    }
+
+    /// Rows came in between the read of those that a statement changes and the statement.
+    #[must_use]
+    pub fn rows_came_between() -> Self {
+        Self::catalogued(
+            None,
+            1205,
+            *b"HY000",
+            Kind::Client,
+            "rows came in between while lookup tables followed the statement; try again".to_owned(),
         )
     }
 

@@ -55,13 +55,15 @@ impl<'a> ExecContext<'a> {
         kind: StatementKind,
         first: Option<u64>,
     ) -> Result<Option<OkSummary>> {
-        let targets = self.insert_targets(insert)?;
+        let followed = insert.sharding.as_ref().is_some_and(|sharding| !sharding.lookups.is_empty());
+        let targets = if followed { None } else { Some(self.insert_targets(insert)?) };
         let (found_rows, id_source) = (self.found_rows, self.id_source()?);
         let mut statement = Statement::new(&insert.query, kind);
         statement.rows = &insert.rows;
         statement.ignores = insert.ignores;
         let mut summary = match targets {
-            Targets::One(target) | Targets::Nowhere(target) => {
+            None => Box::pin(self.insert_followed(insert, kind)).await?,
+            Some(Targets::One(target) | Targets::Nowhere(target)) => {
                 let Output::Forward(mut forward) = self.forward(target, statement).await? else {
                     return Ok(None);
                 };
@@ -91,7 +93,7 @@ impl<'a> ExecContext<'a> {
                 }
                 summary
             }
-            Targets::Many(targets) => self.change(&targets, statement).await?,
+            Some(Targets::Many(targets)) => self.change(&targets, statement).await?,
         };
         tell_id(insert, first, found_rows, &mut summary);
         summary.keeps_insert_id |= id_source == IdSource::Client;
@@ -153,7 +155,7 @@ impl<'a> ExecContext<'a> {
     }
 
     /// The keyspace id of one row, checked by all its vindexes.
-    fn row_id(&self, sharding: &InsertSharding, row: u32) -> Result<KeyspaceId> {
+    pub(super) fn row_id(&self, sharding: &InsertSharding, row: u32) -> Result<KeyspaceId> {
         let values = self.row_values(&sharding.values, &sharding.domains, &sharding.columns, row)?;
         let column = |at: usize| sharding.columns.get(at).map_or("", |name| name);
         let null = values.iter().position(Value::is_null);
@@ -190,7 +192,7 @@ impl<'a> ExecContext<'a> {
     }
 
     /// The values of a vindex's columns in one row, as the server stores them.
-    fn row_values(
+    pub(super) fn row_values(
         &self,
         rows: &[Vec<Operand>],
         domains: &[Domain],

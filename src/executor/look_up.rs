@@ -2,8 +2,7 @@
 //!
 //! It is asked on the session's connections: inside a transaction the session's own entries are seen.
 
-use bytes::Bytes;
-
+use super::insert_select::Read;
 use super::route::{Target, Targets};
 use super::scatter::{self, Scatter};
 use super::send::Statement;
@@ -13,7 +12,8 @@ use super::{ExecContext, Protocol, RowFormat};
 use crate::error::{Result, SqlError};
 use crate::key::Destination;
 use crate::planner::{LookedUp, Route, Routing, StatementKind, StepId};
-use crate::sql::Template;
+use crate::sql::{Operand, Template};
+use crate::transaction::Stage;
 use crate::value::Value;
 use crate::vindex::Lookup;
 use crate::vschema::Compared;
@@ -44,9 +44,13 @@ impl ExecContext<'_> {
             }
             return Ok(vec![Destination::All]);
         };
-        let rows = self.reborrow_with(&stored).ask_lookup(&own.read).await?;
+        // What the transaction has made is seen there, and nothing is locked.
+        self.transactions.enter(if lookup.is_consistent() { Stage::Before } else { Stage::Within });
+        let locks = self.transactions.stage() != Stage::Before;
+        let read = self.reborrow_with(&stored).ask_lookup(own, locks).await;
+        self.transactions.enter(Stage::Within);
         let mut ids = Vec::new();
-        for row in rows {
+        for row in read?.map(|read| read.rows).unwrap_or_default() {
             let field = fields(&row).and_then(|fields| fields.first().copied().flatten().map(<[u8]>::to_vec));
             let Some(to) = field else { continue };
             let id = Destination::Id(lookup.keyspace_id(&to)?);
@@ -77,11 +81,11 @@ impl ExecContext<'_> {
         Ok(Some(stored))
     }
 
-    /// The rows of a lookup table.
-    async fn ask_lookup(mut self, read: &Route) -> Result<Vec<Bytes>> {
-        self.protocol = Protocol::Text;
+    /// The rows of a lookup table; none where no shard can hold any.
+    async fn ask_lookup(self, own: &LookedUp, locks: bool) -> Result<Option<Read>> {
+        let read = &own.read;
         let targets = match self.route(read.keyspace.as_ref(), &read.routing)? {
-            Targets::Nowhere(_) => return Ok(Vec::new()),
+            Targets::Nowhere(_) => return Ok(None),
             Targets::One(target) => vec![target],
             Targets::Many(targets) => targets,
         };
@@ -89,22 +93,25 @@ impl ExecContext<'_> {
             Routing::In { values, .. } => values.as_slice(),
             _ => &[],
         };
-        self.read_entries(&targets, &read.query, values).await
+        let query = if locks { &read.query } else { &own.unlocked };
+        self.read_entries(&targets, (query, StepId::of_route(read)), values).await.map(Some)
     }
 
     /// The rows that these shards have for a query of the gate's own.
     pub(super) async fn read_entries(
-        self,
+        mut self,
         targets: &[Target],
-        query: &Template,
-        in_list: &[crate::sql::Operand],
-    ) -> Result<Vec<Bytes>> {
+        (query, step): (&Template, StepId),
+        in_list: &[Operand],
+    ) -> Result<Read> {
+        self.protocol = Protocol::Text;
         let (deadline, memory) = (self.deadline, self.memory);
         let mut statement = Statement::new(query, StatementKind::Select);
-        statement.step = StepId::of_query(query);
+        statement.step = step;
         statement.in_list = in_list;
         let held = self.send_all(targets, statement).await?;
         let opened = scatter::open(held, RowFormat::Text, deadline).await?;
+        let columns = opened.columns;
         let mut stream = RowStream::Source(Box::new(Scatter::new(opened.shards)));
         let mut rows = Vec::new();
         while let Some(batch) = stream.next_batch().await? {
@@ -116,6 +123,6 @@ impl ExecContext<'_> {
                 rows.push(row);
             }
         }
-        Ok(rows)
+        Ok(Read { columns, rows })
     }
 }

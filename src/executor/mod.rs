@@ -17,6 +17,8 @@ mod compare;
 mod context;
 mod control;
 mod distinct;
+mod entries;
+mod followed;
 mod gather;
 mod heat;
 mod insert;
@@ -68,6 +70,7 @@ pub use warning::Warning;
 use crate::error::{Result, SqlError};
 use crate::key::TabletType;
 use crate::planner::{Node, Plan, Show};
+use crate::transaction::Stage;
 
 /// Executes a plan. The caller drops the output before the next statement, and then calls
 /// `ShardTransactions::settle`; also after an error.
@@ -80,6 +83,8 @@ use crate::planner::{Node, Plan, Show};
 /// plans that are the session's own matter (SET, USE, SHOW of the gate's knowledge).
 pub async fn execute<'a>(plan: &Plan, context: ExecContext<'a>) -> Result<Output<'a>> {
     context.transactions.check()?;
+    // The last statement may have been cut off in another.
+    context.transactions.enter(Stage::Within);
     if context.tablet_type != TabletType::Primary && plan.kind.needs_primary() {
         return Err(SqlError::replica_write(&plan.kind.label().to_ascii_uppercase()));
     }
@@ -99,6 +104,7 @@ pub async fn execute<'a>(plan: &Plan, context: ExecContext<'a>) -> Result<Output
         // Boxed: the future of every statement would be as large as the largest.
         Node::Insert(insert) => Box::pin(context.insert(insert, plan.kind)).await,
         Node::Keyed(change) => Box::pin(context.keyed(change, plan.kind)).await,
+        Node::Followed(change) => Box::pin(context.followed(change, plan.kind)).await,
         Node::InsertSelect(insert) => Box::pin(context.insert_select(insert, plan.kind)).await,
         Node::NextValues { sequence, count } => Box::pin(context.next_values(sequence, count)).await,
         Node::Gather(gather) => Box::pin(context.gather(gather)).await,

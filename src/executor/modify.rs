@@ -116,7 +116,7 @@ impl<'a> ExecContext<'a> {
     }
 
     /// Runs the statement on all targets, on so many at once, and waits for their answers.
-    async fn run(
+    pub(super) async fn run(
         mut self,
         targets: &[Target],
         at_once: usize,

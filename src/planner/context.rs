@@ -191,6 +191,7 @@ fn node_reads_session(node: &Node) -> bool {
         Node::Insert(insert) => {
             insert.query.reads_session() || insert.rows.iter().any(Template::reads_session)
         }
+        Node::Followed(own) => own.route.query.reads_session(),
         Node::Keyed(own) => own.change.query.reads_session() || node_reads_session(&own.read),
         Node::InsertSelect(own) => own.insert.query.reads_session() || own.source.reads_session,
         Node::Gather(gather) => gather.query.reads_session(),

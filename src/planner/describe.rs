@@ -6,8 +6,8 @@
 use std::fmt::Write as _;
 
 use super::{
-    AggregateFunction, FROM_END, Gather, GatherSource, Insert, InsertSelect, KeyColumn, Node, Plan, Route,
-    Routing, Show, SortKey,
+    AggregateFunction, FROM_END, Gather, GatherSource, Insert, InsertSelect, KeyColumn, LookupTable, Node,
+    Plan, Route, Routing, Show, SortKey,
 };
 use crate::key::Destination;
 use crate::sql::{Operand, Piece, Statement, Template, literal};
@@ -83,6 +83,14 @@ impl Page<'_> {
                 self.line(depth, &format!("Keyed {} key={}", own.change.keyspace, own.key));
                 self.text_line(depth, &own.change.query);
                 self.node(&own.read, depth + 1);
+            }
+            Node::Followed(own) => {
+                self.route("Modify", &own.route, depth);
+                for lookup in &own.lookups {
+                    self.line(depth + 1, &format!("Follow {}", self.lookup(&lookup.table, &lookup.new)));
+                }
+                self.line(depth + 1, "Rows");
+                self.text_line(depth + 1, &own.read);
             }
             Node::InsertSelect(own) => self.insert_select(own, depth),
             Node::NextValues { sequence, count } => {
@@ -177,6 +185,11 @@ impl Page<'_> {
                 let _ = write!(text, " verify {}={}", verify.vindex.name(), values.join(" "));
             }
         }
+        for lookup in insert.sharding.iter().flat_map(|sharding| &sharding.lookups) {
+            let values: Vec<String> = lookup.values.iter().map(|row| self.tuple(row)).collect();
+            let verb = if lookup.owned { "fill" } else { "look up" };
+            let _ = write!(text, " {verb} {}={}", self.lookup(&lookup.table, &[]), values.join(" "));
+        }
         if let Some(sequence) = &insert.sequence {
             let given: Vec<String> = sequence
                 .given
@@ -193,6 +206,16 @@ impl Page<'_> {
         for row in &insert.rows {
             self.text_line(depth + 1, row);
         }
+    }
+
+    fn lookup(&self, table: &LookupTable, new: &[Option<Operand>]) -> String {
+        let mut text = format!("{} in {}", table.vindex.name(), table.name);
+        for (column, new) in table.columns.iter().zip(new) {
+            if let Some(new) = new {
+                let _ = write!(text, " {column}={}", self.operand(new));
+            }
+        }
+        text
     }
 
     fn tuple(&self, values: &[Operand]) -> String {

@@ -85,6 +85,7 @@ fn attempt(planner: &Planner<'_>, kind: StatementKind, tree: &ast::Statement) ->
         values: Vec::new(),
         domains: table.domains(own),
         verify: Vec::new(),
+        lookups: Vec::new(),
     });
     let change = Insert {
         keyspace: table.keyspace.clone(),
@@ -100,7 +101,7 @@ fn attempt(planner: &Planner<'_>, kind: StatementKind, tree: &ast::Statement) ->
     tables.sort();
     tables.dedup();
     let (read, key) = (Box::new(read.node), keys.len());
-    let node = Node::Keyed(KeyedChange { read, kinds, key, primary, change, moves: None });
+    let node = Node::Keyed(Box::new(KeyedChange { read, kinds, key, primary, change, moves: None }));
     Some(Ok(planner.plan(kind, node, tables)))
 }
 

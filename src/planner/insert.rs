@@ -10,7 +10,7 @@ use super::context::Planner;
 use super::insert_parts::{Parts, Source, column_name};
 use super::{
     FoundRow, Insert, InsertId, InsertSequence, InsertSharding, Node, Plan, Routing, SequenceRef,
-    StatementKind, VerifyVindex, insert_select, qualifiers, query, session_values,
+    StatementKind, VerifyVindex, entries, insert_select, qualifiers, query, session_values,
 };
 use crate::error::{Result, SqlError};
 use crate::key::Destination;
@@ -130,6 +130,9 @@ fn insert_rows(planner: &Planner<'_>, parts: &Parts, edits: &mut Edits, kind: St
     } else {
         None
     };
+    if parts.ignores && table.column_vindexes.iter().any(|own| own.vindex.is_lookup()) {
+        return Err(SqlError::unsupported("INSERT IGNORE into a table with lookup vindexes"));
+    }
     let own_id = query::set_insert_ids(planner).next().is_some();
     if own_id && rows.len() > 1 {
         return Err(SqlError::unsupported("LAST_INSERT_ID(expr) in an INSERT of several rows"));
@@ -340,10 +343,7 @@ fn sharding(
     }
     let values = vindex_values(planner, primary, columns, rows, fill)?;
     let mut verify = Vec::new();
-    for secondary in table.column_vindexes.iter().skip(1) {
-        if secondary.vindex.is_lookup() {
-            return Err(SqlError::unsupported("INSERT into a table with lookup vindexes"));
-        }
+    for secondary in table.column_vindexes.iter().skip(1).filter(|own| !own.vindex.is_lookup()) {
         verify.push(VerifyVindex {
             vindex: secondary.vindex.clone(),
             columns: secondary.columns.clone(),
@@ -357,11 +357,12 @@ fn sharding(
         values,
         domains: table.domains(primary),
         verify,
+        lookups: entries::of_insert(planner, table, columns, rows, fill)?,
     })
 }
 
 /// One operand per row and vindex column.
-fn vindex_values(
+pub(super) fn vindex_values(
     planner: &Planner<'_>,
     vindex: &ColumnVindex,
     columns: &[String],

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use super::{Node, Plan, SequenceRef};
+use super::{Node, Plan, Route, SequenceRef};
 use crate::sql::{Operand, Template};
 use crate::vindex::Vindex;
-use crate::vschema::{ColumnType, Domain};
+use crate::vschema::{ColumnType, Domain, TableName};
 
 /// INSERT … VALUES / SET, REPLACE.
 #[derive(Debug, Clone, PartialEq)]
@@ -111,6 +111,85 @@ pub struct InsertSharding {
     /// Further functional vindexes whose columns must map to the same keyspace id (unowned
     /// secondary vindexes): each as vindex, column names and values per row.
     pub verify: Vec<VerifyVindex>,
+    /// The lookups over the rows.
+    pub lookups: Vec<InsertLookup>,
+}
+
+/// A lookup over the rows of an INSERT.
+#[derive(Debug, Clone, PartialEq)]
+pub struct InsertLookup {
+    /// Its table.
+    pub table: LookupTable,
+    /// For each row, one operand per column.
+    pub values: Vec<Vec<Operand>>,
+    /// The rows make its entries; else it must have them.
+    pub owned: bool,
+}
+
+/// A table in which a lookup vindex keeps its mapping.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LookupTable {
+    /// The vindex.
+    pub vindex: Arc<Vindex>,
+    /// The table whose columns it maps.
+    pub owner: TableName,
+    /// The owner's columns, one for each `from` column.
+    pub columns: Vec<Arc<str>>,
+    /// What each of them stores.
+    pub domains: Vec<Domain>,
+    /// The lookup table.
+    pub name: TableName,
+    /// How its entries find their shards.
+    pub shards: EntryShards,
+}
+
+/// How the entries of a lookup table find their shards.
+#[derive(Debug, Clone, PartialEq)]
+pub enum EntryShards {
+    /// Its keyspace has one.
+    One,
+    /// By one of its `from` columns.
+    By {
+        /// The lookup table's own primary vindex.
+        vindex: Arc<Vindex>,
+        /// The name of its column, for messages.
+        columns: Vec<Arc<str>>,
+        /// What the column stores.
+        domains: Vec<Domain>,
+        /// Which `from` column it is.
+        at: usize,
+    },
+}
+
+/// UPDATE or DELETE of rows that entries of lookup tables follow.
+#[derive(Debug, Clone, PartialEq)]
+pub struct FollowedChange {
+    /// The statement.
+    pub route: Route,
+    /// The locking read of the rows: sharding columns, columns of lookups, and for each lookup of an UPDATE
+    /// whether its values stay the same.
+    pub read: Template,
+    /// The types of the columns that it reads.
+    pub kinds: Vec<ColumnType>,
+    /// The owner's primary vindex, over the first columns of the read.
+    pub vindex: Arc<Vindex>,
+    /// What these columns store.
+    pub domains: Vec<Domain>,
+    /// The lookups.
+    pub lookups: Vec<FollowedLookup>,
+}
+
+/// A lookup whose entries follow an UPDATE or DELETE.
+#[derive(Debug, Clone, PartialEq)]
+pub struct FollowedLookup {
+    /// Its table.
+    pub table: LookupTable,
+    /// Which columns of the read are its columns.
+    pub places: Vec<usize>,
+    /// What an UPDATE makes of each column; none for one that it leaves alone. Empty for a DELETE.
+    pub new: Vec<Option<Operand>>,
+    /// Which column of an UPDATE's read says that the values stay the same.
+    pub equal: usize,
 }
 
 /// A secondary functional vindex that must agree with the primary one.

@@ -212,6 +212,7 @@ fn sharding(table: &Table, primary: &ColumnVindex) -> InsertSharding {
         values: Vec::new(),
         domains: table.domains(primary),
         verify: secondary.collect(),
+        lookups: Vec::new(),
     }
 }
 

@@ -73,19 +73,20 @@ pub(super) fn plan(
             values: Vec::new(),
             domains: table.domains(primary),
             verify: Vec::new(),
+            lookups: Vec::new(),
         }),
         sequence: None,
         ignores: false,
         found: FoundRow::Untold,
     };
-    Ok(Node::Keyed(KeyedChange {
+    Ok(Node::Keyed(Box::new(KeyedChange {
         read: Box::new(read),
         kinds,
         key: keys.len(),
         primary: places,
         change,
         moves,
-    }))
+    })))
 }
 
 fn count(planner: &Planner<'_>, limit: Run) -> Result<Operand> {
@@ -143,7 +144,11 @@ fn select_list(
 }
 
 /// Where the statement's parts stand, in bytes.
-struct Words {
+pub(super) struct Words {
+    /// The token of the table.
+    pub(super) table: usize,
+    /// The tokens of the assignments; none for a DELETE.
+    pub(super) assigned: Run,
     /// From the verb to the table.
     head: std::ops::Range<u32>,
     /// SET and the assignments.
@@ -156,7 +161,7 @@ struct Words {
 // === impl Words ===
 
 impl Words {
-    fn of(planner: &Planner<'_>, kind: StatementKind, parts: &clauses::Clauses) -> Option<Self> {
+    pub(super) fn of(planner: &Planner<'_>, kind: StatementKind, parts: &clauses::Clauses) -> Option<Self> {
         let statement = &planner.statement;
         let tokens = statement.tokens;
         let stop = parts.order_clause.or(parts.limit_clause).map_or(tokens.len(), |clause| clause.0);
@@ -182,6 +187,8 @@ impl Words {
         let end_of = |index: usize| tokens.get(index.checked_sub(1)?).map(|token| token.end);
         let behind = end_of(condition.unwrap_or(stop))?;
         Some(Self {
+            table,
+            assigned: set.map_or((0, 0), |set| (set + 1, condition.unwrap_or(stop))),
             head: tokens.first()?.start..tokens.get(table)?.start,
             assignments: match kind {
                 StatementKind::Update => Some(end_of(set?)?..behind),
@@ -193,7 +200,12 @@ impl Words {
     }
 
     /// The read of the rows on one shard.
-    fn read(&self, planner: &Planner<'_>, selected: PieceList, mut edits: Edits) -> crate::sql::Template {
+    pub(super) fn read(
+        &self,
+        planner: &Planner<'_>,
+        selected: PieceList,
+        mut edits: Edits,
+    ) -> crate::sql::Template {
         edits.replace(self.head.clone(), selected.into_pieces());
         if let Some(assignments) = &self.assignments {
             edits.supersede(assignments.clone(), Vec::new());

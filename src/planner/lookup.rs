@@ -61,10 +61,11 @@ pub(super) fn routing(
         }
     }
     list.push_text(b")");
+    let unlocked = list.clone().finish();
     list.push_text(lock(planner, lookup));
     let read =
         Route { keyspace: Some(table.keyspace.clone()), routing, query: list.finish(), order: Vec::new() };
-    Some(LookedUp { vindex: Arc::clone(&way.vindex), values, listed, domain, read })
+    Some(LookedUp { vindex: Arc::clone(&way.vindex), values, listed, domain, read, unlocked })
 }
 
 /// The shards of the lookup table that hold entries of these values.

@@ -17,6 +17,7 @@ mod copies;
 mod ddl;
 mod describe;
 mod directive;
+mod entries;
 mod facts;
 mod found;
 mod gather;

@@ -14,12 +14,11 @@ use super::query::{
 };
 use super::scope::Analysis;
 use super::{
-    InsertId, Node, Plan, Routing, StatementKind, found, keyed, moves, object_parts, qualifiers,
+    InsertId, Node, Plan, Routing, StatementKind, entries, found, keyed, moves, object_parts, qualifiers,
     session_values,
 };
 use crate::error::{Result, SqlError};
 use crate::sql::{Edits, Piece, parse};
-use crate::vschema::Table;
 
 pub(super) fn plan(planner: &Planner<'_>, kind: StatementKind) -> Result<Plan> {
     let insert_id = InsertId::of_expressions(planner)?;
@@ -73,8 +72,6 @@ pub(super) struct Change<'q> {
     pub(super) others: Vec<&'q ast::Expr>,
     /// The columns that UPDATE assigns, the first of [`Self::others`].
     pub(super) assigned: Vec<String>,
-    /// The tables that DELETE names.
-    targets: Vec<String>,
     limited: bool,
     is_update: bool,
 }
@@ -108,7 +105,6 @@ impl<'q> Change<'q> {
             selection: update.selection.as_ref(),
             others,
             assigned,
-            targets: Vec::new(),
             limited: update.limit.is_some(),
             is_update: true,
         })
@@ -119,28 +115,13 @@ impl<'q> Change<'q> {
             return Err(SqlError::unsupported("DELETE … RETURNING"));
         }
         let (ast::FromTable::WithFromKeyword(from) | ast::FromTable::WithoutKeyword(from)) = &delete.from;
-        let name = |name: &ast::ObjectName| {
-            object_parts(name)
-                .and_then(|parts| parts.last().map(|part| part.value.clone()))
-                .unwrap_or_default()
-        };
         // DELETE FROM a, b USING …: what stands behind FROM are the targets.
-        let (tables, targets): (&[ast::TableWithJoins], Vec<String>) = match &delete.using {
-            Some(using) => {
-                let targets = from.iter().map(|table| match &table.relation {
-                    ast::TableFactor::Table { name: own, .. } => name(own),
-                    _ => String::new(),
-                });
-                (using, targets.collect())
-            }
-            None => (from, delete.tables.iter().map(name).collect()),
-        };
+        let tables: &[ast::TableWithJoins] = delete.using.as_ref().map_or(from, Vec::as_slice);
         Ok(Self {
             tables: std::borrow::Cow::Borrowed(tables),
             selection: delete.selection.as_ref(),
             others: delete.order_by.iter().map(|item| &item.expr).collect(),
             assigned: Vec::new(),
-            targets,
             limited: delete.limit.is_some(),
             is_update: false,
         })
@@ -174,6 +155,15 @@ fn node(
         Verdict::Sharded(shards) => {
             if let Some(range) = &shards.split {
                 edits.replace(range.clone(), vec![Piece::InList]);
+            }
+            if followed(change, analysis) {
+                check_sharded(&Change { limited: false, ..change.clone() }, analysis, &shards)?;
+                check_placed(change, analysis)?;
+                refuse_set_insert_id(planner, "a change that lookup tables follow")?;
+                let route = planner.route(Some(shards.keyspace), shards.routing, &edits);
+                let assigned = change.is_update.then_some(&*change.assigned);
+                let plan = entries::plan(planner, analysis, route, &edits, kind, assigned)?;
+                return Ok(Node::Followed(plan));
             }
             if let Some(moves) = moves::of(planner, change, analysis)? {
                 refuse_set_insert_id(planner, "an UPDATE of a sharding column")?;
@@ -221,6 +211,14 @@ fn reference(planner: &Planner<'_>, analysis: &Analysis, keyspace: &str) -> Resu
     Ok(Node::Modify(planner.route(Some(source.keyspace.clone()), Routing::Unsharded, &edits)))
 }
 
+/// Whether entries of lookup tables must follow the change.
+fn followed(change: &Change<'_>, analysis: &Analysis) -> bool {
+    let assigned = change.is_update.then_some(&*change.assigned);
+    // Of several tables, a DELETE may name its targets by aliases.
+    let mut roots = analysis.uses.iter().filter(|own| analysis.roots.contains(&own.block));
+    roots.any(|own| !entries::concerned(&own.table, assigned).is_empty())
+}
+
 fn check_sharded(change: &Change<'_>, analysis: &Analysis, shards: &Shards) -> Result<()> {
     if change.limited && !shards.is_single() {
         return Err(SqlError::unsupported(if change.is_update {
@@ -229,19 +227,20 @@ fn check_sharded(change: &Change<'_>, analysis: &Analysis, shards: &Shards) -> R
             "multi shard DELETE with LIMIT"
         }));
     }
-    let changed = |table: &Table| {
-        change.is_update || change.targets.is_empty() || change.targets.contains(&table.name.to_string())
-    };
     for own in &analysis.uses {
         if own.table.is_reference() && analysis.roots.contains(&own.block) {
             return Err(SqlError::unsupported("DML on reference table with join"));
         }
-        let in_from = analysis.roots.contains(&own.block);
-        if !in_from {
-            continue;
-        }
-        if !change.is_update && changed(&own.table) && own.table.owned().next().is_some() {
-            return Err(SqlError::unsupported("DELETE from a table with owned lookup vindexes"));
+    }
+    Ok(())
+}
+
+/// What entries follow stays on its shard.
+fn check_placed(change: &Change<'_>, analysis: &Analysis) -> Result<()> {
+    let roots = analysis.uses.iter().filter(|own| analysis.roots.contains(&own.block));
+    for vindex in roots.flat_map(|own| &own.table.column_vindexes).filter(|own| !own.owned) {
+        if let Some(column) = change.assigned.iter().find(|column| vindex.position(column).is_some()) {
+            return Err(SqlError::vindex_column_change(column));
         }
     }
     Ok(())

@@ -74,6 +74,7 @@ pub(super) fn of(
             values: Vec::new(),
             domains: table.domains(primary),
             verify: table.column_vindexes.iter().skip(1).map(verify).collect(),
+            lookups: Vec::new(),
         },
         primary: values.next().unwrap_or_default(),
         verify: values.collect(),

@@ -6,7 +6,9 @@
 
 use std::sync::Arc;
 
-use super::{Gather, Insert, InsertId, InsertSelect, KeyedChange, Routing, SessionCommand, Vexplain};
+use super::{
+    FollowedChange, Gather, Insert, InsertId, InsertSelect, KeyedChange, Routing, SessionCommand, Vexplain,
+};
 pub use crate::sql::StatementKind;
 use crate::sql::{Operand, Template};
 use crate::vschema::TableName;
@@ -97,7 +99,9 @@ pub enum Node {
     /// INSERT or REPLACE.
     Insert(Insert),
     /// UPDATE or DELETE of rows that are found first.
-    Keyed(KeyedChange),
+    Keyed(Box<KeyedChange>),
+    /// UPDATE or DELETE of rows that entries of lookup tables follow.
+    Followed(FollowedChange),
     /// INSERT or REPLACE … SELECT by the gate.
     InsertSelect(InsertSelect),
     /// UPDATE or DELETE (or DDL with [`Routing::Scatter`]) on the routed shards; affected rows add up.
@@ -153,6 +157,7 @@ impl Node {
                 .any(|table| table.route().is_some_and(|route| route.routing == Routing::Scatter)),
             Self::InsertSelect(own) => own.source.node.scatters(),
             Self::Keyed(own) => own.read.scatters(),
+            Self::Followed(own) => matches!(own.route.routing, Routing::Scatter),
             Self::Insert(_) | Self::NextValues { .. } | Self::Show(_) | Self::Session(_) => false,
         }
     }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::Route;
-use crate::sql::Operand;
+use crate::sql::{Operand, Template};
 use crate::vindex::Vindex;
 use crate::vschema::Domain;
 
@@ -32,6 +32,8 @@ pub struct LookedUp {
     /// The query of the keyspace ids. [`crate::sql::Piece::Generated`] stands for what the table holds
     /// for a value, where that is not the value itself.
     pub read: Route,
+    /// The same without the lock that a change takes.
+    pub unlocked: Template,
 }
 
 // === impl LookedUp ===

@@ -62,6 +62,12 @@ fn collect(node: &Node, all: &mut Vec<(StepId, Vec<StepId>)>) -> Option<StepId> 
             all.extend(read.map(|read| (read, Vec::new())));
             Some(StepId::of_route(route))
         }
+        Node::Followed(own) => {
+            let read = StepId::of_query(&own.read);
+            all.push((StepId::of_route(&own.route), vec![read]));
+            all.push((read, Vec::new()));
+            Some(StepId::of_route(&own.route))
+        }
         Node::Insert(insert) => alone(StepId::of_query(&insert.query), all),
         Node::Keyed(own) => Some(over(StepId::of_query(&own.change.query), &own.read, all)),
         Node::InsertSelect(own) => Some(over(StepId::of_query(&own.insert.query), &own.source.node, all)),

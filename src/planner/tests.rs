@@ -278,6 +278,7 @@ fn destination_class(plan: &Plan) -> String {
 fn route(node: &Node) -> Option<&Routing> {
     match node {
         Node::Route(route) | Node::Modify(route) => Some(&route.routing),
+        Node::Followed(own) => Some(&own.route.routing),
         Node::Limit { input, .. }
         | Node::Sort { input, .. }
         | Node::Distinct { input, .. }

@@ -173,6 +173,15 @@ impl Writer<'_> {
             // Vitess cuts columns inside the operators.
             Node::Truncate { input, .. } => self.node(input),
             Node::Insert(insert) => self.insert(insert),
+            Node::Followed(own) => {
+                let name = if self.kind == StatementKind::Delete { "Delete" } else { "Update" };
+                let Json::Object(mut json) = self.route(name, &own.route) else { return Json::Null };
+                json.insert("OwnedVindexQuery".into(), render(&own.read, self.statement).into());
+                let names: Vec<&str> =
+                    own.lookups.iter().map(|lookup| &**lookup.table.vindex.name()).collect();
+                json.insert("OwnedVindexes".into(), names.into());
+                json.into()
+            }
             Node::Keyed(own) => {
                 let mut json = operator("DMLWithInput");
                 json.insert("Keyspace".into(), self.keyspace(&own.change.keyspace));
@@ -400,6 +409,9 @@ impl Writer<'_> {
             put(sharding.vindex.name(), &sharding.values);
             for verify in &sharding.verify {
                 put(verify.vindex.name(), &verify.values);
+            }
+            for lookup in &sharding.lookups {
+                put(lookup.table.vindex.name(), &lookup.values);
             }
             json.insert("VindexValues".into(), vindexes.into());
         }

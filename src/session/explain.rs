@@ -91,6 +91,7 @@ fn leaf(node: &Node) -> (Option<&Route>, Option<usize>) {
         | Node::Sort { input, .. }
         | Node::Distinct { input, .. }
         | Node::Aggregate(Aggregate { input, .. }) => leaf(input),
+        Node::Followed(own) => (Some(&own.route), None),
         Node::Insert(_)
         | Node::InsertSelect(_)
         | Node::Keyed(_)

@@ -2,7 +2,7 @@
 //!
 //! One shard: a plain COMMIT. Several: those that wrote commit one after the other in the order in
 //! which they were first touched, so that the first failure stops the rest; those that only read end
-//! last, together. After a failure the shards that have not committed are rolled back. If some had
+//! last, together. Entries of consistent lookups commit before and after the rows ([`Stage`]). After a failure the shards that have not committed are rolled back. If some had
 //! committed already, the client gets the error and warning 301 with their names (Vitess's
 //! `NonAtomicCommit`).
 
@@ -11,7 +11,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use tokio::time::timeout;
 
-use super::{Pin, Raised, ShardTransactions, Warning};
+use super::{Pin, Raised, ShardTransactions, Stage, Warning};
 use crate::error::{Result, SqlError};
 
 /// How long rolling back may take before the connections are closed instead, which rolls back too.
@@ -65,12 +65,23 @@ impl ShardTransactions {
     }
 
     async fn commit_writers(&mut self) -> Result<(), CommitError> {
+        // What these leave behind, should the rest fail, are entries without rows.
+        for pin in self.pins.iter_mut().filter(|pin| pin.wrote && pin.stage == Stage::Before) {
+            pin.commit().await.map_err(|error| CommitError { error, committed: Vec::new() })?;
+        }
         let mut committed = Vec::new();
-        for pin in self.pins.iter_mut().filter(|pin| pin.wrote) {
+        for pin in self.pins.iter_mut().filter(|pin| pin.wrote && pin.stage == Stage::Within) {
             let name = pin.name();
             match pin.commit().await {
                 Ok(()) => committed.push(name),
                 Err(error) => return Err(CommitError { error, committed }),
+            }
+        }
+        // The rows are committed: entries that stay behind have none, and are taken over by the next.
+        let after = self.pins.iter_mut().filter(|pin| pin.wrote && pin.stage == Stage::After);
+        for (pin, done) in join_all(after.map(async |pin: &mut Pin| (pin.name(), pin.commit().await))).await {
+            if let Err(error) = done {
+                tracing::warn!(shard = pin, %error, "entries of a lookup table outlive their rows");
             }
         }
         Ok(())

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use futures_util::future::try_join_all;
 
-use super::{Connect, Held, Pin, Place, ShardTransactions, savepoint};
+use super::{Connect, Held, Pin, Place, ShardTransactions, Stage, savepoint};
 use crate::config::TransactionMode;
 use crate::deadlock::Stand;
 use crate::error::{Result, SqlError};
@@ -35,11 +35,13 @@ impl ShardTransactions {
     ) -> Result<Vec<Held<'_>>> {
         self.check()?;
         self.check_mode(places, writes).await?;
+        let stage = self.stage;
+        let is_its = |pin: &Pin, place: &Place| pin.stage == stage && pin.is_on(&place.shard);
         let fresh: Vec<&Place> =
-            places.iter().filter(|place| !self.pins.iter().any(|pin| pin.is_on(&place.shard))).collect();
+            places.iter().filter(|place| !self.pins.iter().any(|pin| is_its(pin, place))).collect();
         self.distribute(&fresh).await?;
         let leases = try_join_all(fresh.iter().map(|place| async {
-            if self.kept_on(&place.shard).is_some() {
+            if stage == Stage::Within && self.kept_on(&place.shard).is_some() {
                 return Ok(None);
             }
             let lease = connect.pools.lease(&place.tablet, connect.found_rows, connect.settings).await;
@@ -47,7 +49,7 @@ impl ShardTransactions {
         }));
         let leases = leases.await?;
         for pin in &mut self.pins {
-            pin.used |= places.iter().any(|place| pin.is_on(&place.shard));
+            pin.used |= places.iter().any(|place| is_its(pin, place));
         }
         for (place, lease) in fresh.iter().zip(leases) {
             let mut pin = match lease {
@@ -57,6 +59,7 @@ impl ShardTransactions {
                     .ok_or_else(|| SqlError::bug("a kept connection is not there"))?,
             };
             pin.follow(connect.settings);
+            pin.stage = stage;
             self.send_begin(&mut pin);
             self.pins.push(pin);
         }
@@ -65,7 +68,7 @@ impl ShardTransactions {
             .pins
             .iter_mut()
             .filter_map(|pin| {
-                let at = places.iter().position(|place| pin.is_on(&place.shard))?;
+                let at = places.iter().position(|place| is_its(pin, place))?;
                 pin.wrote |= writes;
                 pin.guarded = false;
                 pin.follow(connect.settings);
@@ -130,7 +133,10 @@ impl ShardTransactions {
             return;
         }
         let lease = &mut pin.lease;
-        if let Some(level) = &self.characteristics.isolation {
+        if pin.stage == Stage::Before {
+            // What is read there is what others have committed by then.
+            lease.send_prelude(b"SET TRANSACTION ISOLATION LEVEL READ COMMITTED");
+        } else if let Some(level) = &self.characteristics.isolation {
             lease.send_prelude(format!("SET TRANSACTION ISOLATION LEVEL {level}").as_bytes());
         }
         lease.send_prelude(match (self.characteristics.consistent_snapshot, read_only) {

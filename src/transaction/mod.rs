@@ -22,6 +22,7 @@ mod next;
 mod pin;
 mod savepoint;
 mod shield;
+mod stage;
 mod twopc;
 
 use std::sync::Arc;
@@ -33,6 +34,7 @@ pub use commit::CommitError;
 pub use next::NextTransaction;
 pub use pin::{Held, Pin};
 pub use shield::Shield;
+pub use stage::Stage;
 
 use crate::backend::{Pools, Settings};
 use crate::config::TransactionMode;
@@ -44,6 +46,7 @@ use crate::protocol::row::TextRow;
 use crate::topology::{Shard, Tablet};
 use crate::twopc::{Dtid, TwoPc};
 use shield::Raised;
+use stage::Touched;
 use twopc::Distributed;
 
 /// How a transaction begins on each shard.
@@ -137,6 +140,10 @@ pub struct ShardTransactions {
     /// The open transaction stands on several shards, or did, under two-phase commit.
     distributed: Option<Distributed>,
     shield: Shield,
+    /// When the connections of the next statement commit.
+    stage: Stage,
+    /// Entries of consistent lookups, in the order in which they were made and removed.
+    touched: Vec<Touched>,
 }
 
 // === impl ShardTransactions ===
@@ -163,6 +170,8 @@ impl ShardTransactions {
             age: None,
             distributed: None,
             shield: Shield::default(),
+            stage: Stage::default(),
+            touched: Vec::new(),
         }
     }
 
@@ -437,6 +446,7 @@ impl ShardTransactions {
         self.state = State::Idle;
         self.characteristics = Characteristics::default();
         self.savepoints.clear();
+        self.touched.clear();
         // First: once the pool has the connections they work for others.
         self.standing = None;
         self.age = None;

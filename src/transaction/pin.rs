@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use super::{Place, Warning};
+use super::{Place, Stage, Warning};
 use crate::backend::{BackendError, Event, Lease, NAMES, OwnedEvent, Prepared, Settings};
 use crate::deadlock::Standing;
 use crate::error::{Outcome, Result, SqlError};
@@ -23,6 +23,7 @@ const LONG_WAIT: &[u8] = b"SET @@SESSION.wait_timeout = 31536000";
 #[expect(clippy::struct_excessive_bools, reason = "each is one independent fact of the connection")]
 pub struct Pin {
     pub(super) place: Place,
+    pub(super) stage: Stage,
     pub(super) lease: Lease,
     /// The settings that the connection carries.
     settings: Arc<Settings>,
@@ -81,6 +82,7 @@ impl Pin {
         let affected_before = lease.affected_rows();
         Self {
             place,
+            stage: Stage::default(),
             lease,
             settings,
             wrote: false,

@@ -36,7 +36,10 @@ impl ShardTransactions {
         }
         self.everywhere(&statement("SAVEPOINT", name)).await?;
         // A name that exists already moves to the new place.
-        self.savepoints.retain(|known| !known.eq_ignore_ascii_case(name));
+        if let Some(known) = self.savepoints.iter().position(|known| known.eq_ignore_ascii_case(name)) {
+            self.savepoints.remove(known);
+            self.forget_savepoint(known);
+        }
         self.savepoints.push(name.to_owned());
         Ok(())
     }
@@ -49,6 +52,7 @@ impl ShardTransactions {
         let at = self.savepoint_place(name)?;
         self.everywhere(&statement("ROLLBACK TO SAVEPOINT", name)).await?;
         self.savepoints.truncate(at + 1);
+        self.forget_since(at);
         Ok(())
     }
 
@@ -73,6 +77,7 @@ impl ShardTransactions {
         let at = self.savepoint_place(name)?;
         self.everywhere(&statement("RELEASE SAVEPOINT", name)).await?;
         self.savepoints.truncate(at);
+        self.outlive_savepoints(at);
         Ok(())
     }
 
@@ -143,6 +148,7 @@ impl ShardTransactions {
         }))
         .await;
         self.savepoints.truncate(at);
+        self.forget_since(at);
         for pin in &mut self.pins {
             pin.guarded = false;
         }

@@ -100,14 +100,19 @@ impl Domain {
     /// The domain of the vindex's column at this position.
     #[must_use]
     pub fn of(column: Option<&Column>, vindex: &Vindex, position: usize) -> Self {
-        use ColumnType as C;
         let reading = vindex.reading(position);
-        let unknown = Self::Unknown { numbers: reading == Reading::Numbers };
         // All rows are in one place; or a server compares the value itself with another column's.
         let stored = vindex.lookup().is_some_and(|own| own.from_encoding() == FromEncoding::Value);
         if stored || matches!(vindex.kind(), Kind::Null) {
             return Self::Unknown { numbers: false };
         }
+        Self::read(column, reading)
+    }
+
+    /// The domain of a column of which a vindex reads this.
+    fn read(column: Option<&Column>, reading: Reading) -> Self {
+        use ColumnType as C;
+        let unknown = Self::Unknown { numbers: reading == Reading::Numbers };
         let Some(column) = column else { return unknown };
         let integer = |low, high| Self::Number { low, high, integral: true };
         let float = |most: u64| Self::Number { low: -most.cast_signed(), high: most, integral: false };
@@ -143,6 +148,12 @@ impl Domain {
             }),
             _ => Self::Other,
         }
+    }
+
+    /// The domain of a column whose values another column of the same type takes as they are.
+    #[must_use]
+    pub fn of_text(column: Option<&Column>) -> Self {
+        Self::read(column, Reading::Bytes)
     }
 
     fn decimal(column: &Column) -> Self {

@@ -168,6 +168,7 @@ async fn inserts(gate: &Gate) {
             values: (0..rows).map(|row| vec![Operand::Generated(row)]).collect(),
             domains: vec![shardgate::vschema::Domain::Unknown { numbers: true }],
             verify: vec![],
+            lookups: vec![],
         }),
         sequence: Some(InsertSequence { sequence: sequence("strict_seq"), given }),
         ignores: false,

@@ -8,7 +8,11 @@ use crate::runner::{Bed, Test, Verdict};
 use crate::server::{Family, Server};
 use crate::wire::{Endpoint, Login, Param, Wire};
 
-pub const TESTS: &[Test] = &[Test::own("lookups/tables that others fill are asked", reads)];
+pub const TESTS: &[Test] = &[
+    Test::own("lookups/tables that others fill are asked", reads),
+    Test::own("lookups/entries follow their rows", writes),
+    Test::own("lookups/sessions that want one value", contention),
+];
 
 /// Vitess's published ids of `hash`, in four shards: 1 and 2 in -40, 3 and 5 in 40-80, 4 and 6 in c0-.
 const IDS: &[(i64, &str, &str)] = &[
@@ -159,6 +163,304 @@ fn reads(bed: &Bed) -> Verdict {
     assert_eq!(entry(&mut other).unwrap().len(), 0);
     gate.ok("rollback").unwrap();
     drop((other, pair));
+    arena.stop();
+    Ok(())
+}
+
+/// Changes that one server answers alike, whatever becomes of their entries.
+const CHANGES: &[&str] = &[
+    "insert into member (id, email, city, age) values (1, 'A@example.org', 'Oslo', 10)",
+    "insert into member (id, email, city, age) values (2, 'b@example.org', 'Oslo', 20), (3, null, 'Lyon', 30), \
+     (4, 'd@example.org', 'Ørsta', 40)",
+    // Duplicates of the unique value, of the primary key, and within one statement.
+    "insert into member (id, email, city) values (5, 'a@EXAMPLE.org', 'Oslo')",
+    "insert into member (id, email, city) values (6, 'f@example.org', 'x'), (5, 'b@example.org', 'x')",
+    "insert into member (id, email, city) values (1, 'new@example.org', 'Oslo')",
+    "insert into member (id, email, city) values (5, 'same@example.org', 'x'), (6, 'SAME@example.org', 'y')",
+    "insert into member (id, email, city) values (5, 'new@example.org', 'x'), (6, 'same@example.org', 'y')",
+    "insert into member (id, email, city) values (7, 'g@example.org', null)",
+    "insert into ticket values (1, 100, 'Æble', 15), (1, 101, 'æble', 16), (3, 300, 'Æble', null), (4, 400, null, 45)",
+    "insert into ticket values (5, 100, 'x', 5)",
+    "insert into ticket values (5, 500, 'x', 15)",
+    "insert into ticket set member_id = 6, number = 600, label = 'set', code = 65",
+    // Updates of other columns, of lookup columns, to themselves, to NULL, to a value that is taken.
+    "update member set age = 11 where email = 'a@example.org'",
+    "update member set email = 'moved@example.org' where id = 1",
+    "update member set email = 'MOVED@example.org' where email = 'moved@example.org'",
+    "update member set email = null, age = 12 where id = 2",
+    "update member set email = 'three@example.org', city = 'Oslo' where id in (3)",
+    "update member set email = 'three@example.org' where id = 4",
+    "update member set email = 'many@example.org' where city = 'Oslo'",
+    "update member set city = 'Paris' where city in ('Oslo', 'x')",
+    "update member set city = null where id = 4",
+    "update member set email = 'nobody@example.org' where id = 99",
+    "update ticket set code = 17, label = 'two' where number = 101",
+    "update ticket set code = 17 where number = 400",
+    "update ticket set label = 'all' where code > 0",
+    // Deletes.
+    "delete from member where email = 'moved@example.org'",
+    "delete from member where city = 'paris' and age is null",
+    "delete from member where id = 99",
+    "delete from ticket where label = 'ALL' and code = 15",
+    "delete from ticket where number in (300, 999)",
+    "insert into member (id, email, city) values (2, 'moved@example.org', 'again')",
+    "insert into member (id, email, city) values (1, 'moved@example.org', 'again')",
+    "insert into ticket values (2, 100, 'again', 15)",
+];
+
+/// What is left is the same, found by every column, and every row has its entries and no others.
+fn check(pair: &mut Pair) {
+    for sql in ["select * from member order by id", "select * from ticket order by number"] {
+        if let Some(difference) = pair.difference(sql.as_bytes(), Order::Same) {
+            panic!("{sql}\n{difference}");
+        }
+    }
+    let cell = |row: &[Option<String>], at: usize| row[at].clone();
+    let members = pair.direct.rows("select id, email, city from member").unwrap();
+    let tickets = pair.direct.rows("select number, label, code from ticket").unwrap();
+    for row in &members {
+        for (column, at) in [("email", 1), ("city", 2)] {
+            let Some(value) = cell(row, at) else { continue };
+            let sql = format!("select id from member where {column} = '{value}' order by id");
+            assert!(pair.difference(sql.as_bytes(), Order::Same).is_none(), "{sql}");
+        }
+    }
+    for row in &tickets {
+        for (column, at) in [("number", 0), ("label", 1), ("code", 2)] {
+            let Some(value) = cell(row, at) else { continue };
+            let sql = format!("select number from ticket where {column} = '{value}' order by number");
+            assert!(pair.difference(sql.as_bytes(), Order::Same).is_none(), "{sql}");
+        }
+    }
+    let count = |rows: &[Vec<Option<String>>], at: usize| rows.iter().filter(|row| row[at].is_some()).count();
+    for (table, wanted) in [
+        ("email_idx", count(&members, 1)),
+        ("city_idx", members.len()),
+        ("main.ticket_idx", tickets.len()),
+        ("main.label_idx", count(&tickets, 1)),
+        ("main.code_idx", count(&tickets, 2)),
+    ] {
+        let found = pair.gate.value(format!("select count(*) from {table}")).unwrap();
+        assert_eq!(found, Some(wanted.to_string()), "{table}");
+    }
+}
+
+fn clear(pair: &mut Pair) {
+    for sql in ["delete from member", "delete from ticket"] {
+        pair.gate.ok(sql).unwrap_or_else(|error| panic!("{sql}: {error}"));
+        pair.direct.ok(sql).unwrap();
+    }
+    check(pair);
+}
+
+fn writes(bed: &Bed) -> Verdict {
+    let arena = Arena::start(&bed.family);
+    let mut pair = arena.pair();
+    for mode in ["multi", "twopc"] {
+        pair.gate.ok(format!("set transaction_mode = '{mode}'")).unwrap();
+        for sql in CHANGES {
+            if let Some(difference) = pair.difference(sql.as_bytes(), Order::Same) {
+                panic!("{mode}: {sql}\n{difference}");
+            }
+        }
+        check(&mut pair);
+        clear(&mut pair);
+    }
+    pair.gate.ok("set transaction_mode = 'multi'").unwrap();
+    transactions(&mut pair);
+    pair.gate.ok("set transaction_mode = 'twopc'").unwrap();
+    transactions(&mut pair);
+    pair.gate.ok("set transaction_mode = 'multi'").unwrap();
+    stale(&mut pair);
+
+    // Parameters, and numbers of the sequence.
+    let member = [Param::int(1), Param::text("prepared@example.org"), Param::text("Oslo")];
+    pair.prepared("insert into member (id, email, city) values (?, ?, ?)", &member, Order::Same);
+    let email = [Param::text("other@example.org"), Param::int(1)];
+    pair.prepared("update member set email = ? where id = ?", &email, Order::Same);
+    check(&mut pair);
+    pair.prepared("delete from member where email = ?", &[Param::text("other@example.org")], Order::Same);
+    check(&mut pair);
+    let gate = &mut pair.gate;
+    gate.ok("insert into ticket (member_id, label, code) values (1, 'one', 1), (3, 'two', null)").unwrap();
+    let numbers = gate.rows("select number from ticket order by number").unwrap();
+    assert_eq!(numbers.len(), 2, "{numbers:?}");
+    for number in numbers.into_iter().flatten().flatten() {
+        assert_eq!(asked(gate, &format!("select label from ticket where number = {number}")), (1, 1));
+        assert_eq!(gate.rows(format!("select label from ticket where number = {number}")).unwrap().len(), 1);
+    }
+
+    // What cannot be followed is refused, and says so.
+    for sql in [
+        "insert ignore into member (id, email, city) values (1, 'x', 'y')",
+        "replace into member (id, email, city) values (1, 'x', 'y')",
+        "insert into member (id, email, city) values (1, 'x', 'y') on duplicate key update email = 'z'",
+        "update member set email = concat(email, 'x') where id = 1",
+        "update member set email = 'x' where id = 1 limit 1",
+        "delete from member limit 1",
+    ] {
+        let error = gate.ok(sql).expect_err(sql);
+        assert!(error.to_string().contains("VT12001"), "{sql}: {error}");
+    }
+    drop(pair);
+    arena.stop();
+    Ok(())
+}
+
+/// Several changes of one value in a transaction, undone in part and as a whole.
+fn transactions(pair: &mut Pair) {
+    let both = |pair: &mut Pair, statements: &[&str]| {
+        for sql in statements {
+            if let Some(difference) = pair.difference(sql.as_bytes(), Order::Same) {
+                panic!("{sql}\n{difference}");
+            }
+        }
+    };
+    both(
+        pair,
+        &[
+            "insert into member (id, email, city) values (1, 'one@example.org', 'Oslo'), (3, 'three@example.org', 'Lyon')",
+            "begin",
+            "insert into member (id, email, city) values (4, 'four@example.org', 'Oslo')",
+            "select id from member where email = 'four@example.org'",
+            "update member set age = 4 where email = 'four@example.org'",
+            "insert into member (id, email, city) values (5, 'one@example.org', 'Oslo')",
+            "insert into member (id, email, city) values (4, 'five@example.org', 'Oslo')",
+            "delete from member where email = 'four@example.org'",
+            "select count(*) from member where email = 'four@example.org'",
+            "insert into member (id, email, city) values (4, 'four@example.org', 'Oslo')",
+            "savepoint s",
+            "insert into member (id, email, city) values (5, 'five@example.org', 'Oslo')",
+            "rollback to savepoint s",
+            "update member set email = 'uno@example.org' where id = 1",
+            "update member set email = 'one@example.org' where id = 1",
+            "delete from member where id = 3",
+            "insert into member (id, email, city) values (3, 'three@example.org', 'Lyon')",
+            "commit",
+        ],
+    );
+    check(pair);
+    both(
+        pair,
+        &[
+            "begin",
+            "insert into member (id, email, city) values (6, 'six@example.org', 'Oslo')",
+            "delete from member where city = 'Oslo'",
+            "update member set email = 'drei@example.org' where id = 3",
+            "rollback",
+        ],
+    );
+    check(pair);
+    clear(pair);
+}
+
+/// Entries without rows are taken over; those of rows that are there are not.
+fn stale(pair: &mut Pair) {
+    let orphans = |pair: &mut Pair| {
+        pair.gate.ok(format!("insert into email_idx values ('left@example.org', x'{}')", IDS[0].2)).unwrap();
+        pair.gate.ok(format!("insert into city_idx values ('Oslo', 3, x'{}')", IDS[0].2)).unwrap();
+        pair.gate.ok("insert into main.ticket_idx values (300, 1)").unwrap();
+    };
+    for head in ["", "begin"] {
+        orphans(pair);
+        for sql in [
+            head,
+            "insert into member (id, email, city) values (3, 'LEFT@example.org', 'Oslo'), (4, 'd@example.org', 'Oslo')",
+            "insert into ticket values (3, 300, 'x', 1)",
+            "insert into member (id, email, city) values (5, 'left@example.org', 'Oslo')",
+            "commit",
+        ] {
+            if sql.is_empty() {
+                continue;
+            }
+            if let Some(difference) = pair.difference(sql.as_bytes(), Order::Same) {
+                panic!("{sql}\n{difference}");
+            }
+        }
+        check(pair);
+        clear(pair);
+    }
+    // A value that goes from one row to another has no order that is safe in mode multi.
+    let gate = &mut pair.gate;
+    gate.ok("insert into member (id, email, city) values (1, 'one@example.org', 'Oslo')").unwrap();
+    gate.ok("begin").unwrap();
+    gate.ok("delete from member where id = 1").unwrap();
+    let again = "insert into member (id, email, city) values (3, 'one@example.org', 'Oslo')";
+    let error = gate.ok(again).expect_err("an unsafe order");
+    assert!(error.to_string().contains("twopc"), "{error}");
+    gate.ok("commit").unwrap();
+    gate.ok(again).unwrap();
+    gate.ok("delete from member").unwrap();
+    check(pair);
+}
+
+/// Of sessions that insert one value, one has it; the others wait and get 1062, or have it after a rollback.
+fn contention(bed: &Bed) -> Verdict {
+    let arena = Arena::start(&bed.family);
+    let code = |result: Result<crate::wire::OkPacket, crate::wire::WireError>| {
+        result.err().map_or(0, |error| error.server().map_or(1, |error| error.code))
+    };
+    for (mode, end, wanted) in [
+        ("multi", "commit", 1062),
+        ("multi", "rollback", 0),
+        ("twopc", "commit", 1062),
+        ("twopc", "rollback", 0),
+    ] {
+        let (mut first, mut second) = (arena.connect(), arena.connect());
+        for wire in [&mut first, &mut second] {
+            wire.ok(format!("set transaction_mode = '{mode}'")).unwrap();
+        }
+        first.ok("begin").unwrap();
+        first.ok("insert into member (id, email, city) values (1, 'x@example.org', 'a')").unwrap();
+        first.ok("insert into ticket values (1, 7, 'a', 7)").unwrap();
+        let waits = std::thread::spawn(move || {
+            let member = second.ok("insert into member (id, email, city) values (3, 'X@example.org', 'b')");
+            let ticket = second.ok("insert into ticket values (3, 8, 'a', 7)");
+            (member, ticket)
+        });
+        // Whether the other has begun to wait by now does not matter to what it must get.
+        first.ok(end).unwrap();
+        let (member, ticket) = waits.join().unwrap();
+        assert_eq!((code(member), code(ticket)), (wanted, wanted), "{mode} {end}");
+        let found = first.rows("select id from member where email = 'x@example.org'").unwrap();
+        assert_eq!(found.len(), 1, "{mode} {end}: {found:?}");
+        first.ok("delete from member").unwrap();
+        first.ok("delete from ticket").unwrap();
+    }
+    // Everybody at once.
+    let threads: Vec<_> = IDS
+        .iter()
+        .map(|(id, ..)| {
+            let mut wire = arena.connect();
+            std::thread::spawn(move || {
+                let (mut won, mut others) = (0, Vec::new());
+                for round in 0..20 {
+                    let sql = format!(
+                        "insert into member (id, email, city) values ({}, 'round{round}@example.org', 'Oslo')",
+                        round * 10 + id
+                    );
+                    match code(wire.ok(&sql)) {
+                        0 => won += 1,
+                        1062 => {}
+                        other => others.push(other),
+                    }
+                }
+                (won, others)
+            })
+        })
+        .collect();
+    let ended: Vec<(i32, Vec<u16>)> = threads.into_iter().map(|thread| thread.join().unwrap()).collect();
+    let others: Vec<u16> = ended.iter().flat_map(|(_, others)| others).copied().collect();
+    assert!(others.is_empty(), "errors {others:?}");
+    let mut wire = arena.connect();
+    assert_eq!(ended.iter().map(|(won, _)| won).sum::<i32>(), 20, "each value once");
+    assert_eq!(wire.value("select count(*) from member").unwrap().as_deref(), Some("20"));
+    assert_eq!(wire.value("select count(*) from email_idx").unwrap().as_deref(), Some("20"));
+    for round in 0..20 {
+        let sql = format!("select id from member where email = 'round{round}@example.org'");
+        assert_eq!(wire.rows(&sql).unwrap().len(), 1, "{sql}");
+    }
+    drop(wire);
     arena.stop();
     Ok(())
 }
