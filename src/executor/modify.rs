@@ -110,7 +110,10 @@ impl<'a> ExecContext<'a> {
                 summary.warnings = summary.warnings.saturating_add(added);
                 Ok(summary)
             }
-            Ok(summary) => Ok(summary),
+            Ok(summary) => {
+                self.transactions.keep_statement();
+                Ok(summary)
+            }
             Err(error) => Err(self.undo(error, implicit).await),
         }
     }
@@ -172,7 +175,7 @@ impl<'a> ExecContext<'a> {
             };
         }
         // A deadlock or a lost connection has ended the transaction: nothing is left to undo.
-        if self.transactions.settle().await || self.transactions.is_failed() {
+        if self.transactions.settle_connections().await || self.transactions.is_failed() {
             return error;
         }
         if self.transactions.undo_statement().await {

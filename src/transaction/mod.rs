@@ -407,10 +407,18 @@ impl ShardTransactions {
     }
 
     /// To be called after each statement, once its streams are gone: ends the transaction everywhere
-    /// where a shard has ended it (deadlock), and fails it where a connection was lost.
+    /// where a shard has ended it (deadlock), fails it where a connection was lost, and takes back a
+    /// statement that was cut off on its way over the shards.
+    pub async fn settle(&mut self) {
+        if !self.settle_connections().await {
+            self.undo_unfinished().await;
+        }
+    }
+
+    /// As [`Self::settle`], but the statement stays as far as it came.
     ///
     /// True where the transaction is not open any more.
-    pub async fn settle(&mut self) -> bool {
+    pub async fn settle_connections(&mut self) -> bool {
         if let Some(standing) = &self.standing {
             standing.end();
         }

@@ -106,17 +106,35 @@ impl ShardTransactions {
         self.warnings.extend(self.pins.iter_mut().flat_map(|pin| std::mem::take(&mut pin.told)));
     }
 
+    /// The statement that was sent after [`super::Held::guard`] stays in the transaction. Until this is said,
+    /// what ends it early takes it back.
+    pub fn keep_statement(&mut self) {
+        for pin in &mut self.pins {
+            pin.guarded = false;
+        }
+    }
+
     /// Undoes the statement that was sent after [`super::Held::guard`].
     ///
     /// True where every shard is as it was before; else the caller rolls the transaction back.
     pub async fn undo_statement(&mut self) -> bool {
         let guarded = self.pins.iter_mut().filter(|pin| pin.guarded);
         let done = join_all(guarded.map(async |pin: &mut Pin| {
+            pin.guarded = false;
             pin.clear().await;
             pin.run(UNDO).await
         }))
         .await;
         done.iter().all(Result::is_ok)
+    }
+
+    /// Undoes the statement that did not come to its end, where there is one; or all of the transaction, which
+    /// has failed then.
+    pub(super) async fn undo_unfinished(&mut self) {
+        if !self.undo_statement().await {
+            self.rollback().await;
+            self.state = super::State::Failed;
+        }
     }
 
     /// Begins a change that takes several statements: until [`Self::end_steps`], whatever ends early takes all
@@ -149,9 +167,7 @@ impl ShardTransactions {
         .await;
         self.savepoints.truncate(at);
         self.forget_since(at);
-        for pin in &mut self.pins {
-            pin.guarded = false;
-        }
+        self.keep_statement();
         if done.iter().any(Result::is_err) {
             self.rollback().await;
             self.state = super::State::Failed;

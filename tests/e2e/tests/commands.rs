@@ -17,6 +17,7 @@ pub const TESTS: &[Test] = &[
     Test::shared("commands/unknown ones", unknown),
     Test::shared("commands/pipelined", pipelined),
     Test::shared("commands/kill query", kill_query),
+    Test::shared("commands/kill query in a change of several shards", kill_change),
     Test::shared("commands/kill connection", kill_connection),
     Test::shared("commands/a client that goes away", gone),
     Test::shared("commands/greeting", greeting),
@@ -187,6 +188,37 @@ fn kill_query(bed: &Bed) -> Verdict {
     assert_eq!(victim.value("select 1").unwrap().as_deref(), Some("1"), "the connection lives");
     let id = victim.value("select connection_id()").unwrap();
     assert_eq!(id, Some(victim.thread_id.to_string()), "CONNECTION_ID() is the greeting's");
+    Ok(())
+}
+
+/// What some shards have done of a statement that is killed is taken back: the transaction goes on without it.
+fn kill_change(bed: &Bed) -> Verdict {
+    let cluster = bed.cluster();
+    let [mut victim, mut holder, mut reader] = [(); 3].map(|()| cluster.gate.connect("e2e").unwrap());
+    victim.ok("insert into w_killed (id, n) values (1, 1), (2, 1), (3, 1), (4, 1), (5, 1), (6, 1)").unwrap();
+    holder.ok("begin").unwrap();
+    holder.ok("update w_killed set n = n where id = 1").unwrap();
+    reader.ok("set session transaction isolation level read uncommitted").unwrap();
+    victim.ok("begin").unwrap();
+    victim.ok("update w_killed set n = 2 where id = 2").unwrap();
+    let id = victim.thread_id;
+    let waiter = std::thread::spawn(move || {
+        let ended = victim.ok("update w_killed set n = n + 100");
+        (victim, ended.err().and_then(|error| error.server().map(|error| error.code)))
+    });
+    let done = poll(Duration::from_secs(30), || {
+        let changed = reader.value("select count(*) from w_killed where n > 100").unwrap();
+        changed.filter(|changed| changed != "0")
+    });
+    assert!(done.is_some(), "no shard has changed its rows");
+    reader.ok(format!("kill query {id}")).unwrap();
+    let (mut victim, ended) = waiter.join().expect("the statement");
+    assert_eq!(ended, Some(1317));
+    holder.ok("rollback").unwrap();
+    let rows = |wire: &mut Wire| wire.value("select group_concat(n order by id) from w_killed").unwrap();
+    assert_eq!(rows(&mut victim).as_deref(), Some("1,2,1,1,1,1"), "inside the transaction");
+    victim.ok("commit").unwrap();
+    assert_eq!(rows(&mut holder).as_deref(), Some("1,2,1,1,1,1"), "after COMMIT");
     Ok(())
 }
 
