@@ -88,29 +88,15 @@ impl<'a> ExecContext<'a> {
             }
             Output::Done(_) => return Err(SqlError::bug("a query without rows")),
         };
-        let mut rows = Vec::new();
-        loop {
-            match stream.next_batch().await {
-                Ok(Some(batch)) => {
-                    for row in batch {
-                        if let Err(error) = memory.take_row("a change of rows that are read first", row.len())
-                        {
-                            stream.end().await;
-                            return Err(error);
-                        }
-                        rows.push(row);
-                    }
-                }
-                Ok(None) if notes.take().count > 0 => {
-                    // What is a warning to a query may be an error to a change (strict mode).
-                    return Err(SqlError::unsupported(
-                        "a change whose rows are read first, with warnings from the read",
-                    ));
-                }
-                Ok(None) => return Ok(Read { columns, rows }),
-                Err(error) => return Err(renamed(names.as_ref(), error)),
-            }
+        let rows = stream.collect(memory, "a change of rows that are read first").await;
+        let rows = rows.map_err(|error| renamed(names.as_ref(), error))?;
+        if notes.take().count > 0 {
+            // What is a warning to a query may be an error to a change (strict mode).
+            return Err(SqlError::unsupported(
+                "a change whose rows are read first, with warnings from the read",
+            ));
         }
+        Ok(Read { columns, rows })
     }
 
     /// The INSERT with the rows that were read.

@@ -113,16 +113,7 @@ impl ExecContext<'_> {
         let opened = scatter::open(held, RowFormat::Text, deadline).await?;
         let columns = opened.columns;
         let mut stream = RowStream::Source(Box::new(Scatter::new(opened.shards)));
-        let mut rows = Vec::new();
-        while let Some(batch) = stream.next_batch().await? {
-            for row in batch {
-                if let Err(error) = memory.take_row("entries of a lookup table", row.len()) {
-                    stream.end().await;
-                    return Err(error);
-                }
-                rows.push(row);
-            }
-        }
+        let rows = stream.collect(memory, "entries of a lookup table").await?;
         Ok(Read { columns, rows })
     }
 }

@@ -263,17 +263,7 @@ impl ExecContext<'_> {
         let held = self.send_all(std::slice::from_ref(target), statement).await?;
         let opened = scatter::open(held, RowFormat::Text, deadline).await?;
         let mut stream = RowStream::Source(Box::new(Scatter::new(opened.shards)));
-        let mut rows = Vec::new();
-        while let Some(batch) = stream.next_batch().await? {
-            for row in batch {
-                if let Err(error) = memory.take_row("a change that moves rows", row.len()) {
-                    stream.end().await;
-                    return Err(error);
-                }
-                rows.push(row);
-            }
-        }
-        Ok(rows)
+        stream.collect(memory, "a change that moves rows").await
     }
 }
 

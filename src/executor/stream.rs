@@ -16,6 +16,7 @@ use futures_util::future::BoxFuture;
 use super::aggregate::Aggregator;
 use super::distinct::Distinct;
 use super::limit::Limit;
+use super::memory::MemoryBudget;
 use super::merge::Merge;
 use super::sort::Sort;
 use super::truncate::Truncate;
@@ -76,6 +77,25 @@ impl<'a> RowStream<'a> {
             }
             batch
         })
+    }
+
+    /// All rows, within the budget of the query.
+    ///
+    /// # Errors
+    /// A shard's; 1104 with the operator's name where the rows are too many to hold. The stream is at its end
+    /// then.
+    pub async fn collect(&mut self, memory: &MemoryBudget<'_>, operator: &'static str) -> Result<RowBatch> {
+        let mut rows = Vec::new();
+        while let Some(batch) = self.next_batch().await? {
+            for row in batch {
+                if let Err(error) = memory.take_row(operator, row.len()) {
+                    self.end().await;
+                    return Err(error);
+                }
+                rows.push(row);
+            }
+        }
+        Ok(rows)
     }
 
     async fn pull(&mut self) -> Result<Option<RowBatch>> {

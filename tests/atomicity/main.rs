@@ -46,6 +46,29 @@ use std::time::{Duration, Instant};
 use bed::Bed;
 use server::Family;
 
+/// What has become of the cases.
+#[derive(Default)]
+struct Told {
+    passed: usize,
+    failed: Vec<String>,
+}
+
+impl Told {
+    /// Runs a case, and says how it went; false where it failed.
+    fn attempt(&mut self, name: String, case: impl FnOnce()) -> bool {
+        let since = Instant::now();
+        let passes = catch_unwind(AssertUnwindSafe(case)).is_ok();
+        let took = since.elapsed().as_secs_f64();
+        println!("{} {name} ({took:.1} s)", if passes { "ok      " } else { "FAILED  " });
+        if passes {
+            self.passed += 1;
+        } else {
+            self.failed.push(name);
+        }
+        passes
+    }
+}
+
 fn main() -> ExitCode {
     process::end_all_on_a_signal();
     let filters: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with('-')).collect();
@@ -55,12 +78,12 @@ fn main() -> ExitCode {
     let begin = Instant::now();
     history::checks_itself();
     let (families, missing) = Family::available();
-    let (mut passed, mut failed) = (0, Vec::new());
+    let mut told = Told::default();
     for family in &families {
         let mut bed = match Bed::start(family) {
             Ok(bed) => bed,
             Err(error) => {
-                failed.push(format!("{}: {error}", family.name));
+                told.failed.push(format!("{}: {error}", family.name));
                 continue;
             }
         };
@@ -72,17 +95,7 @@ fn main() -> ExitCode {
                 if !wanted(&name) || (anchor_reads && !step.both && !full) {
                     continue;
                 }
-                let since = Instant::now();
-                let ran = catch_unwind(AssertUnwindSafe(|| {
-                    step.run(&mut bed, &mut gate, &mut other, anchor_reads);
-                }));
-                let took = since.elapsed().as_secs_f64();
-                if ran.is_ok() {
-                    passed += 1;
-                    println!("ok       {name} ({took:.1} s)");
-                } else {
-                    println!("FAILED   {name} ({took:.1} s)");
-                    failed.push(name);
+                if !told.attempt(name, || step.run(&mut bed, &mut gate, &mut other, anchor_reads)) {
                     // What it left may spoil the others.
                     gate.kill();
                     for server in &mut bed.servers {
@@ -99,15 +112,8 @@ fn main() -> ExitCode {
             if !wanted(&name) {
                 continue;
             }
-            let since = Instant::now();
-            let ran = catch_unwind(AssertUnwindSafe(|| case.run(&bed, &gate, &other)));
-            let took = since.elapsed().as_secs_f64();
-            if ran.is_ok() {
-                passed += 1;
-                println!("ok       {name} ({took:.1} s)");
-            } else {
-                println!("FAILED   {name} ({took:.1} s)\n{}\n{}", gate.log_tail(), other.log_tail());
-                failed.push(name);
+            if !told.attempt(name, || case.run(&bed, &gate, &other)) {
+                println!("{}\n{}", gate.log_tail(), other.log_tail());
                 // The clients of a failed case still hold their locks.
                 gate.kill();
                 other.kill();
@@ -117,31 +123,15 @@ fn main() -> ExitCode {
         }
         for case in failover::CASES {
             let name = format!("{}/{}", family.name, case.name);
-            if !wanted(&name) {
-                continue;
-            }
-            let since = Instant::now();
-            let ran = catch_unwind(AssertUnwindSafe(|| case.run(family)));
-            let took = since.elapsed().as_secs_f64();
-            if ran.is_ok() {
-                passed += 1;
-                println!("ok       {name} ({took:.1} s)");
-            } else {
-                println!("FAILED   {name} ({took:.1} s)");
-                failed.push(name);
+            if wanted(&name) {
+                told.attempt(name, || case.run(family));
             }
         }
         let name = format!("{}/chaos", family.name);
         if wanted(&name) {
-            match catch_unwind(AssertUnwindSafe(|| {
-                chaos::run(&mut bed, &mut gate, &mut other, seconds(), seed())
-            })) {
-                Ok(report) => {
-                    passed += 1;
-                    println!("ok       {name}\n{report}");
-                }
-                Err(_) => failed.push(name),
-            }
+            told.attempt(name, || {
+                println!("{}", chaos::run(&mut bed, &mut gate, &mut other, seconds(), seed()));
+            });
         }
     }
     let mut not_run = String::new();
@@ -153,6 +143,7 @@ fn main() -> ExitCode {
     if let Some(file) = std::env::var_os("SHARDGATE_TEST_NOT_RUN_ATOMICITY") {
         let _ = std::fs::write(file, &not_run);
     }
+    let Told { passed, failed } = told;
     for name in &failed {
         println!("failed:  {name}");
     }
