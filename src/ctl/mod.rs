@@ -14,17 +14,20 @@
 //! | `vschemas.rs` | VSchemas, and what cells serve |
 //! | `rules.rs` | routing rules of all kinds |
 //! | `transactions.rs` | distributed transactions |
+//! | `lookups.rs` | the tables of lookup vindexes |
 //! | `sequences.rs` | sequences and the tables that they fill |
 //! | `validate.rs` | checks |
 //!
 //! A topology file is shown and checked by the same commands, and changed by none of them but
 //! `PlannedReparentShard`, and only where it is not a person's. Only that command,
-//! `DistributedTransaction`, `CheckSequences` and `BumpSequences` talk to the shards' servers.
+//! `DistributedTransaction`, `BackfillLookupVindex`, `CheckSequences` and `BumpSequences` talk to the
+//! shards' servers.
 
 mod cells;
 mod difference;
 mod json;
 mod keyspaces;
+mod lookups;
 mod reparent;
 mod rules;
 mod sequences;
@@ -140,6 +143,8 @@ pub enum Command {
     /// Lists distributed transactions in doubt, or ends one by hand.
     #[command(subcommand)]
     DistributedTransaction(transactions::DistributedTransaction),
+    /// Adds the entries of rows that were there before a lookup vindex; until then it is `write_only`.
+    BackfillLookupVindex(lookups::BackfillLookupVindex),
     /// Compares sequences with the largest ids of the tables that they fill.
     CheckSequences(sequences::CheckSequences),
     /// Moves sequences beyond the largest ids of the tables that they fill.
@@ -243,6 +248,7 @@ pub async fn run(config: &Config, command: Command) -> Answer {
         Command::RebuildKeyspaceGraph(arguments) => vschemas::rebuild_keyspace(directory, &arguments).await,
         Command::RebuildVSchemaGraph(arguments) => vschemas::rebuild_vschema(directory, &arguments).await,
         Command::DistributedTransaction(command) => transactions::run(config, command).await,
+        Command::BackfillLookupVindex(arguments) => lookups::backfill(config, arguments).await,
         Command::CheckSequences(arguments) => sequences::check(config, arguments).await,
         Command::BumpSequences(arguments) => sequences::bump(config, arguments).await,
         Command::Validate => validate::all(directory).await,

@@ -95,7 +95,7 @@ pub(super) async fn bump(config: &Config, arguments: BumpSequences) -> Answer {
     Ok(json!({ "sequences": all }))
 }
 
-async fn read(config: &Config) -> Result<std::sync::Arc<Current>, Failure> {
+pub(super) async fn read(config: &Config) -> Result<std::sync::Arc<Current>, Failure> {
     let metrics = Metrics::new().map_err(|error| Failure::Run(format!("metrics: {error}")))?;
     let topology = Topology::load(&config.topology, None, metrics.into()).await.map_err(Failure::Run)?;
     Ok(topology.current())
@@ -137,13 +137,16 @@ fn shown(used: &Use, found: &Found, moved_to: Option<i64>) -> Value {
     shown
 }
 
-fn shards<'c>(current: &'c Current, keyspace: &str) -> Result<&'c [std::sync::Arc<Shard>], Failure> {
+pub(super) fn shards<'c>(
+    current: &'c Current,
+    keyspace: &str,
+) -> Result<&'c [std::sync::Arc<Shard>], Failure> {
     let found = current.snapshot.keyspaces.get(keyspace);
     let found = found.ok_or_else(|| Failure::Run(format!("the topology has no keyspace {keyspace}")))?;
     Ok(&found.shards)
 }
 
-fn primary(shard: &Shard) -> Result<&Tablet, Failure> {
+pub(super) fn primary(shard: &Shard) -> Result<&Tablet, Failure> {
     let primary = shard.primary().map(std::sync::Arc::as_ref);
     primary.ok_or_else(|| Failure::Run(format!("{} has no primary", shard.full_name())))
 }

@@ -1,9 +1,12 @@
 //! Do lookup tables lead to the rows, and only to their shards, as one server would find them?
 
 use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
 
 use crate::compare::{Order, Pair};
-use crate::gate::{Dev, Gate};
+use crate::gate::{Dev, Gate, binary};
+use crate::process;
 use crate::runner::{Bed, Test, Verdict};
 use crate::server::{Family, Server};
 use crate::wire::{Endpoint, Login, Param, Wire};
@@ -12,6 +15,7 @@ pub const TESTS: &[Test] = &[
     Test::own("lookups/tables that others fill are asked", reads),
     Test::own("lookups/entries follow their rows", writes),
     Test::own("lookups/sessions that want one value", contention),
+    Test::own("lookups/a table is filled by ctl", backfill),
 ];
 
 /// Vitess's published ids of `hash`, in four shards: 1 and 2 in -40, 3 and 5 in 40-80, 4 and 6 in c0-.
@@ -462,5 +466,67 @@ fn contention(bed: &Bed) -> Verdict {
     }
     drop(wire);
     arena.stop();
+    Ok(())
+}
+
+/// The entries that `ctl` makes of rows are those that the rows had.
+fn backfill(bed: &Bed) -> Verdict {
+    let data = tempfile::tempdir().unwrap();
+    let dev = Dev::new(&bed.family, &folder()).shards("shop=4").data_dir(data.path());
+    let gate = dev.start().unwrap_or_else(|error| panic!("{error}"));
+    let config = data.path().join("fill.toml");
+    let text = "[topology]\nkind = \"file\"\npath = \"topology.toml\"\n[users]\nallow_any = true\n\
+                [backend]\nuser = \"root\"\n";
+    std::fs::write(&config, text).unwrap();
+    let fill = |vindex: &str| {
+        let mut command = Command::new(binary());
+        command.args(["ctl", "--config"]).arg(&config);
+        command.args(["BackfillLookupVindex", "--keyspace", "shop", "--batch-size", "2", "--vindex", vindex]);
+        let ended = process::run(&mut command, "", Duration::from_secs(60)).expect("ctl runs");
+        (ended.code, ended.stdout, ended.stderr)
+    };
+    let mut wire = gate.connect("shop").unwrap();
+    for sql in [
+        "insert into member (id, email, city) values (1, 'A@example.org', 'Ørsta'), (2, null, 'Oslo'), \
+         (3, 'it''s@\\\\example.org', 'Oslo'), (4, '日本', 'oslo'), (5, 'e', 'Lyon'), (6, '', 'Lyon')",
+        "insert into ticket values (1, 100, 'Æble', 15), (1, 101, 'æble', 16), (3, 300, 'Æble', null), (4, 400, null, 45)",
+    ] {
+        wire.ok(sql).unwrap_or_else(|error| panic!("{sql}: {error}"));
+    }
+    let tables = [
+        ("email_map", "email_idx", "email", (6, 5)),
+        ("city_map", "city_idx", "city, id", (6, 6)),
+        ("ticket_map", "main.ticket_idx", "number", (4, 4)),
+        ("label_map", "main.label_idx", "label, id", (4, 3)),
+        ("code_map", "main.code_idx", "code", (4, 3)),
+    ];
+    for (vindex, table, keys, (rows, entries)) in tables {
+        let select = format!("select * from {table} order by {keys}");
+        let before = wire.rows(&select).unwrap();
+        assert_eq!(before.len(), entries, "{table}");
+        wire.ok(format!("delete from {table}")).unwrap();
+        for added in [entries, 0] {
+            let (code, stdout, stderr) = fill(vindex);
+            assert_eq!(code, Some(0), "{vindex}: {stdout}{stderr}");
+            let told: serde_json::Value = serde_json::from_str(&stdout).unwrap();
+            assert_eq!((&told["rows"], &told["added"]), (&rows.into(), &added.into()), "{vindex}: {told}");
+            assert_eq!(told["without_entry"], rows - entries, "{vindex}: {told}");
+        }
+        assert_eq!(wire.rows(&select).unwrap(), before, "{table}");
+    }
+    // An entry that leads elsewhere stays, and is told.
+    wire.ok("update main.code_idx set keyspace_id = x'00' where code = 45").unwrap();
+    let (code, stdout, _) = fill("code_map");
+    assert_eq!(code, Some(1), "{stdout}");
+    let told: serde_json::Value = serde_json::from_str(&stdout).unwrap();
+    assert_eq!(told["conflicts"], serde_json::json!(["'45'"]), "{told}");
+    // What is no lookup with an owner is refused.
+    for vindex in ["hash", "nothing"] {
+        let (code, _, stderr) = fill(vindex);
+        assert!(code == Some(1) && stderr.contains(vindex), "{code:?} {stderr}");
+    }
+    drop(wire);
+    let (status, left) = gate.stop();
+    assert!(status.is_some_and(|status| status.success()) && left.is_empty(), "{status:?} {left:?}");
     Ok(())
 }
