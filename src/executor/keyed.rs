@@ -23,7 +23,6 @@ use crate::value::Value;
 impl<'a> ExecContext<'a> {
     /// UPDATE or DELETE of rows that are found first.
     pub(super) async fn keyed(mut self, plan: &KeyedChange, kind: StatementKind) -> Result<Output<'a>> {
-        self.check_character_set()?;
         let implicit = self.begin();
         if plan.moves.is_some() && !implicit {
             self.transactions.begin_steps().await?;
@@ -37,6 +36,11 @@ impl<'a> ExecContext<'a> {
 
     async fn change_found(mut self, plan: &KeyedChange, kind: StatementKind) -> Result<OkSummary> {
         let read = self.reborrow().read(&plan.read, StatementKind::LockingSelect).await?;
+        // Numbers are the same in every character set.
+        if self.writings(&read.columns, plan.kinds.iter().copied())?.iter().any(|own| *own != Writing::Number)
+        {
+            self.check_character_set()?;
+        }
         let change = self.found(plan, &read.columns, &read.rows)?;
         let mut summary = OkSummary::default();
         if change.rows.is_empty() {

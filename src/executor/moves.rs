@@ -138,6 +138,7 @@ impl ExecContext<'_> {
         targets: &[Target],
         statement: Statement<'_>,
     ) -> Result<OkSummary> {
+        self.check_character_set()?;
         let table = quoted(&moves.table);
         let copy = self.reborrow().describe(&table, moves, &moving[0].from.place).await?;
         let summary = self.reborrow().change(targets, statement).await?;

@@ -42,7 +42,8 @@ pub const TESTS: &[Test] = &[
         Ok(())
     }),
     Test::shared("statements/RELEASE closes the connection", release),
-    Test::shared("statements/session", |bed| {
+    // Alone: it lists the tables, and others make some.
+    Test::alone("statements/session", |bed| {
         cases(bed, "session.cases", include_str!("../cases/session.cases"))
     }),
     Test::shared("statements/route, classic EOF", route_without_deprecate_eof),

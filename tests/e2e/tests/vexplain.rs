@@ -330,7 +330,8 @@ fn advice(bed: &Bed) -> Verdict {
         let notes: Vec<String> =
             gate.rows("show warnings").unwrap().into_iter().map(|mut row| row.remove(2).unwrap()).collect();
         assert_eq!(usize::from(rows.end.as_ref().unwrap().warnings), notes.len(), "{sql}: {notes:?}");
-        notes
+        // What other tests repeat on this gate is another note.
+        notes.into_iter().filter(|note| !note.starts_with("clients have sent it")).collect()
     };
     let count = |reason: &str| {
         let name = format!("shardgate_advised_statements_total{{reason=\"{reason}\"}} ");
