@@ -165,6 +165,10 @@ impl ExecContext<'_> {
     fn entry_of_row(&self, lookup: &InsertLookup, row: u32, id: KeyspaceId) -> Result<Option<Entry>> {
         let table = &lookup.table;
         let values = self.row_values(&lookup.values, &table.domains, &table.columns, row)?;
+        // Others fill the table: nothing in it can be the place of a NULL.
+        if !lookup.owned && values.iter().any(Value::is_null) {
+            return Ok(None);
+        }
         let cells = values.into_iter().map(|value| self.cell(value)).collect();
         self.entry(table, cells, id)
     }

@@ -377,13 +377,24 @@ pub(super) fn vindex_values(
             let operand = if filled.is_some() {
                 Operand::Generated(u32::try_from(index).unwrap_or(u32::MAX))
             } else {
-                let position = position.ok_or_else(|| SqlError::missing_vindex_column(column))?;
+                let position = position.ok_or_else(|| missing(vindex, column))?;
                 row_value(planner, column, row[position])?
             };
             values[index].push(operand);
         }
     }
     Ok(values)
+}
+
+/// What the server puts into a column that is not listed is not known here.
+fn missing(vindex: &ColumnVindex, column: &str) -> SqlError {
+    if vindex.vindex.is_lookup() {
+        return SqlError::unsupported(&format!(
+            "INSERT without column '{column}' of the lookup vindex '{}'",
+            vindex.vindex.name()
+        ));
+    }
+    SqlError::missing_vindex_column(column)
 }
 
 fn row_value(planner: &Planner<'_>, column: &str, range: Run) -> Result<Operand> {
