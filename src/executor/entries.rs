@@ -110,37 +110,15 @@ fn is_consistent(table: &LookupTable) -> bool {
 impl ExecContext<'_> {
     /// INSERT of rows that entries follow.
     pub(super) async fn insert_followed(mut self, insert: &Insert, kind: StatementKind) -> Result<OkSummary> {
-        let implicit = self.begin_followed().await?;
+        let implicit = self.begin_steps().await?;
         let done = self.reborrow().insert_with_entries(insert, kind).await;
-        self.conclude_followed(done, implicit).await
-    }
-
-    /// Begins a change that entries follow: a transaction around it, or steps of the session's.
-    pub(super) async fn begin_followed(&mut self) -> Result<bool> {
-        let implicit = self.begin();
-        if !implicit {
-            self.transactions.begin_steps().await?;
-        }
-        Ok(implicit)
-    }
-
-    /// Ends it: all of it is done, or nothing.
-    pub(super) async fn conclude_followed(
-        &mut self,
-        done: Result<OkSummary>,
-        implicit: bool,
-    ) -> Result<OkSummary> {
-        self.transactions.enter(Stage::Within);
-        if implicit { self.conclude(done, true).await } else { self.conclude_steps(done).await }
+        self.conclude_steps(done, implicit).await
     }
 
     async fn insert_with_entries(mut self, insert: &Insert, kind: StatementKind) -> Result<OkSummary> {
         let sharding = insert.sharding.as_ref().ok_or_else(|| SqlError::bug("a lookup without a vindex"))?;
         // A row that cannot be placed fails before anything is done.
-        let targets = match self.insert_targets(insert)? {
-            Targets::One(target) | Targets::Nowhere(target) => vec![target],
-            Targets::Many(targets) => targets,
-        };
+        let targets = self.insert_targets(insert)?.all();
         for lookup in &sharding.lookups {
             let mut entries = Vec::new();
             for row in 0..u32::try_from(insert.rows.len()).unwrap_or(u32::MAX) {
@@ -288,10 +266,7 @@ impl ExecContext<'_> {
         query: &Template,
         (rows, kind): (&[Template], StatementKind),
     ) -> Result<()> {
-        let targets = match self.insert_targets(&placed(table, entries))? {
-            Targets::One(target) | Targets::Nowhere(target) => vec![target],
-            Targets::Many(targets) => targets,
-        };
+        let targets = self.insert_targets(&placed(table, entries))?.all();
         let mut context = self.reborrow();
         context.protocol = Protocol::Text;
         let mut statement = Statement::new(query, kind);
@@ -369,13 +344,13 @@ impl ExecContext<'_> {
         let mut query = format!("SELECT 1 FROM {} WHERE ", identifier(&table.owner.table)).into_bytes();
         query.extend(equal(table.columns.iter().map(|name| &**name), entry.own.iter().map(Vec::as_slice)));
         query.extend_from_slice(b" LIMIT 1 LOCK IN SHARE MODE");
-        let targets = match self.route_ids(Some(&table.owner.keyspace), &[Destination::Id(id.clone())])? {
-            Targets::One(target) => vec![target],
-            _ => return Err(SqlError::bug("a keyspace id on several shards")),
+        let ids = [Destination::Id(id.clone())];
+        let Targets::One(target) = self.route_ids(Some(&table.owner.keyspace), &ids)? else {
+            return Err(SqlError::bug("a keyspace id on several shards"));
         };
         self.transactions.enter(Stage::Within);
         let query = Template::from_text(query);
-        let found = self.reborrow().read_entries(&targets, (&query, StepId::of_query(&query)), &[]).await;
+        let found = self.reborrow().read_entries(&[target], (&query, StepId::of_query(&query)), &[]).await;
         self.transactions.enter(stage);
         Ok(!found?.rows.is_empty())
     }

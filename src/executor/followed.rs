@@ -5,15 +5,14 @@
 
 use super::entries::{Cell, Entry};
 use super::output::OkSummary;
-use super::route::Targets;
 use super::send::Statement;
 use super::site::fields;
 use super::stored_literal::Writing;
 use super::{ExecContext, Output};
 use crate::error::{Result, SqlError};
 use crate::key::{Destination, KeyspaceId};
-use crate::planner::{FollowedChange, FollowedLookup, Routing, StatementKind, StepId};
-use crate::vschema::{Compared, NotStored};
+use crate::planner::{FollowedChange, FollowedLookup, StatementKind, StepId};
+use crate::vschema::Compared;
 
 /// What becomes of a lookup's entries.
 struct Moves<'p> {
@@ -28,27 +27,23 @@ impl<'a> ExecContext<'a> {
     /// UPDATE or DELETE of rows that entries follow.
     pub(super) async fn followed(mut self, plan: &FollowedChange, kind: StatementKind) -> Result<Output<'a>> {
         self.check_character_set()?;
-        let implicit = self.begin_followed().await?;
+        let implicit = self.begin_steps().await?;
         let done = self.reborrow().change_followed(plan, kind).await;
-        self.conclude_followed(done, implicit).await.map(Output::Done)
+        self.conclude_steps(done, implicit).await.map(Output::Done)
     }
 
     async fn change_followed(mut self, plan: &FollowedChange, kind: StatementKind) -> Result<OkSummary> {
-        let targets = match self.targets(&plan.route).await? {
-            Targets::Nowhere(_) => return Ok(nothing(kind)),
-            Targets::One(target) => vec![target],
-            Targets::Many(targets) => targets,
-        };
-        let in_list = match &plan.route.routing {
-            Routing::In { values, .. } => values.as_slice(),
-            _ => &[],
-        };
+        let targets = self.targets(&plan.route).await?.with_rows();
+        if targets.is_empty() {
+            return Ok(OkSummary::of_no_row(kind));
+        }
+        let in_list = plan.route.routing.in_list();
         let read = self
             .reborrow()
             .read_entries(&targets, (&plan.read, StepId::of_query(&plan.read)), in_list)
             .await?;
         if read.rows.is_empty() {
-            return Ok(nothing(kind));
+            return Ok(OkSummary::of_no_row(kind));
         }
         let writings = self.writings(&read.columns, plan.kinds.iter().copied())?;
         let mut moves: Vec<Moves<'_>> =
@@ -112,16 +107,10 @@ impl<'a> ExecContext<'a> {
             let cells = old.iter().zip(&own.lookup.new).enumerate().map(|(at, (old, new))| match new {
                 None => Ok(old.clone()),
                 Some(operand) => {
-                    let value = self.routing_value(operand)?;
                     let domain =
                         table.domains.get(at).ok_or_else(|| SqlError::bug("a column without a domain"))?;
                     let column = table.columns.get(at).map_or("", |name| name);
-                    let stored = domain.stored(value).map_err(|reason| match reason {
-                        NotStored::OutOfRange => SqlError::out_of_range(column, 1),
-                        NotStored::TooLong => SqlError::too_long(column, 1),
-                        NotStored::Changed => SqlError::changed_vindex_value(column),
-                    });
-                    Ok(self.cell(stored?))
+                    Ok(self.cell(self.stored_value(operand, domain, (column, 0))?))
                 }
             });
             let cells = cells.collect::<Result<Vec<_>>>()?;
@@ -148,15 +137,6 @@ fn row_of(plan: &FollowedChange, writings: &[Writing], values: &[Option<&[u8]>])
         Destination::Id(id) => Ok(id),
         _ => Err(SqlError::unmappable_value("of a row that is there", plan.vindex.name())),
     }
-}
-
-/// The answer to a change of no row.
-fn nothing(kind: StatementKind) -> OkSummary {
-    let mut summary = OkSummary::default();
-    if kind == StatementKind::Update {
-        summary.info = "Rows matched: 0  Changed: 0  Warnings: 0".into();
-    }
-    summary
 }
 
 /// How many rows an UPDATE met.

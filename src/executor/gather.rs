@@ -11,7 +11,6 @@ use tokio::time::Instant;
 
 use super::insert_id::IdSource;
 use super::load::Loader;
-use super::route::Targets;
 use super::scatter::{self, Scatter};
 use super::scratch::Budget;
 use super::send::Statement;
@@ -21,7 +20,7 @@ use super::table_copy::TableCopy;
 use super::trace::Asked;
 use super::{ExecContext, Forward, Output, Protocol, RowFormat};
 use crate::error::{Result, SqlError};
-use crate::planner::{Gather, GatherSource, Route, Routing, StatementKind, StepId};
+use crate::planner::{Gather, GatherSource, Route, StatementKind, StepId};
 use crate::sql::{Piece, Template};
 use crate::transaction::Characteristics;
 
@@ -137,19 +136,16 @@ impl<'a> ExecContext<'a> {
         let mut context = self.reborrow();
         context.protocol = Protocol::Text;
         let deadline = context.deadline;
-        let targets = match context.targets(route).await? {
-            Targets::Nowhere(_) => return Ok(()),
-            Targets::One(target) => vec![target],
-            Targets::Many(targets) => targets,
-        };
+        let targets = context.targets(route).await?.with_rows();
+        if targets.is_empty() {
+            return Ok(());
+        }
         let head = format!("SELECT {} ", to.copy.select_list());
         let pieces = std::iter::once(Piece::text(&head)).chain(route.query.pieces.iter().cloned());
         let query = Template { pieces: pieces.collect() };
         let mut statement = Statement::new(&query, kind);
         statement.step = StepId::of_route(route);
-        if let Routing::In { values, .. } = &route.routing {
-            statement.in_list = values;
-        }
+        statement.in_list = route.routing.in_list();
         let held = context.send_all(&targets, statement).await?;
         let opened = scatter::open(held, RowFormat::Text, deadline).await?;
         let mut rows = RowStream::Source(Box::new(Scatter::new(opened.shards)));

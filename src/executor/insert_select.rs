@@ -7,7 +7,9 @@ use bytes::Bytes;
 
 use super::modify::rows_info;
 use super::output::{OkSummary, SchemaName};
+use super::route::Target;
 use super::scatter::{self, Opened, Scatter};
+use super::send::Statement;
 use super::site::{fields, is_character_set};
 use super::stored_literal::Writing;
 use super::stream::RowStream;
@@ -96,6 +98,21 @@ impl<'a> ExecContext<'a> {
                 "a change whose rows are read first, with warnings from the read",
             ));
         }
+        Ok(Read { columns, rows })
+    }
+
+    /// All rows that these shards have for a query of the gate's own, as text.
+    pub(super) async fn read_own(
+        mut self,
+        targets: &[Target],
+        query: Statement<'_>,
+        operator: &'static str,
+    ) -> Result<Read> {
+        self.protocol = Protocol::Text;
+        let (memory, deadline) = (self.memory, self.deadline);
+        let held = self.send_all(targets, query).await?;
+        let Opened { columns, shards, .. } = scatter::open(held, RowFormat::Text, deadline).await?;
+        let rows = RowStream::Source(Box::new(Scatter::new(shards))).collect(memory, operator).await?;
         Ok(Read { columns, rows })
     }
 

@@ -7,14 +7,12 @@ use std::collections::HashSet;
 
 use super::insert_select::LONGEST;
 use super::output::OkSummary;
-use super::route::Targets;
 use super::send::Statement;
 use super::site::fields;
 use super::stored_literal::Writing;
 use super::{ExecContext, Output};
 use crate::error::{Result, SqlError};
 use crate::planner::{Insert, KeyedChange, StatementKind};
-use crate::protocol::column::Columns;
 use crate::sql::{Operand, Piece, Template};
 use crate::value::Value;
 
@@ -23,38 +21,30 @@ use crate::value::Value;
 impl<'a> ExecContext<'a> {
     /// UPDATE or DELETE of rows that are found first.
     pub(super) async fn keyed(mut self, plan: &KeyedChange, kind: StatementKind) -> Result<Output<'a>> {
-        let implicit = self.begin();
-        if plan.moves.is_some() && !implicit {
-            self.transactions.begin_steps().await?;
+        if plan.moves.is_none() {
+            let implicit = self.begin();
+            let done = self.reborrow().change_found(plan, kind).await;
+            return self.conclude(done, implicit).await.map(Output::Done);
         }
+        let implicit = self.begin_steps().await?;
         let done = self.reborrow().change_found(plan, kind).await;
-        if plan.moves.is_some() && !implicit {
-            return self.conclude_steps(done).await.map(Output::Done);
-        }
-        self.conclude(done, implicit).await.map(Output::Done)
+        self.conclude_steps(done, implicit).await.map(Output::Done)
     }
 
     async fn change_found(mut self, plan: &KeyedChange, kind: StatementKind) -> Result<OkSummary> {
         let read = self.reborrow().read(&plan.read, StatementKind::LockingSelect).await?;
+        let writings = self.writings(&read.columns, plan.kinds.iter().copied())?;
         // Numbers are the same in every character set.
-        if self.writings(&read.columns, plan.kinds.iter().copied())?.iter().any(|own| *own != Writing::Number)
-        {
+        if writings.iter().any(|own| *own != Writing::Number) {
             self.check_character_set()?;
         }
-        let change = self.found(plan, &read.columns, &read.rows)?;
-        let mut summary = OkSummary::default();
+        let change = found(plan, &writings, &read.rows)?;
         if change.rows.is_empty() {
-            if kind == StatementKind::Update {
-                summary.info = "Rows matched: 0  Changed: 0  Warnings: 0".into();
-            }
-            return Ok(summary);
+            return Ok(OkSummary::of_no_row(kind));
         }
-        let targets = match self.insert_targets(&change)? {
-            Targets::One(target) | Targets::Nowhere(target) => vec![target],
-            Targets::Many(targets) => targets,
-        };
+        let targets = self.insert_targets(&change)?.all();
         let moving = match &plan.moves {
-            Some(moves) => Some((moves, self.moving(plan, moves, &read, &targets)?)),
+            Some(moves) => Some((moves, self.moving(plan, moves, (&writings, &read.rows), &targets)?)),
             None => None,
         };
         let mut statement = Statement::new(&change.query, kind);
@@ -71,37 +61,36 @@ impl<'a> ExecContext<'a> {
         }
         Ok(summary)
     }
+}
 
-    /// The change with the keys that were found.
-    fn found(&self, plan: &KeyedChange, columns: &Columns, rows: &[bytes::Bytes]) -> Result<Insert> {
-        let writings = self.writings(columns, plan.kinds.iter().copied())?;
-        let mut change = plan.change.clone();
-        let (mut known, mut length) = (HashSet::new(), 0_usize);
-        for row in rows {
-            let values = fields(row).ok_or_else(|| SqlError::bug("a row that does not read"))?;
-            let key = key_text(&writings, &values, plan.key);
-            // A join finds a row several times, or none where an outer join has nothing.
-            if plan.moves.is_none()
-                && (values.iter().take(plan.key).all(Option::is_none) || !known.insert(key.clone()))
-            {
-                continue;
-            }
-            length = length.saturating_add(key.len() + 2);
-            if length > LONGEST {
-                return Err(SqlError::unsupported("a change of so many rows that are found first"));
-            }
-            change.rows.push(Template { pieces: [Piece::Text(key.into())].into() });
-            let operand = |place: &Option<usize>| {
-                let place = place.unwrap_or_default();
-                let value = writings.get(place).zip(values.get(place));
-                Operand::Constant(value.map_or(Value::Null, |(writing, value)| writing.value(*value)))
-            };
-            if let Some(sharding) = &mut change.sharding {
-                sharding.values.push(plan.primary.iter().map(operand).collect());
-            }
+/// The change with the keys that were found.
+fn found(plan: &KeyedChange, writings: &[Writing], rows: &[bytes::Bytes]) -> Result<Insert> {
+    let mut change = plan.change.clone();
+    let (mut known, mut length) = (HashSet::new(), 0_usize);
+    for row in rows {
+        let values = fields(row).ok_or_else(|| SqlError::bug("a row that does not read"))?;
+        let key = key_text(writings, &values, plan.key);
+        // A join finds a row several times, or none where an outer join has nothing.
+        if plan.moves.is_none()
+            && (values.iter().take(plan.key).all(Option::is_none) || !known.insert(key.clone()))
+        {
+            continue;
         }
-        Ok(change)
+        length = length.saturating_add(key.len() + 2);
+        if length > LONGEST {
+            return Err(SqlError::unsupported("a change of so many rows that are found first"));
+        }
+        change.rows.push(Template { pieces: [Piece::Text(key.into())].into() });
+        let operand = |place: &Option<usize>| {
+            let place = place.unwrap_or_default();
+            let value = writings.get(place).zip(values.get(place));
+            Operand::Constant(value.map_or(Value::Null, |(writing, value)| writing.value(*value)))
+        };
+        if let Some(sharding) = &mut change.sharding {
+            sharding.values.push(plan.primary.iter().map(operand).collect());
+        }
     }
+    Ok(change)
 }
 
 /// `1`, or `(1, 'a')`.

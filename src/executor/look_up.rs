@@ -2,13 +2,11 @@
 //!
 //! It is asked on the session's connections: inside a transaction the session's own entries are seen.
 
+use super::ExecContext;
 use super::insert_select::Read;
 use super::route::{Target, Targets};
-use super::scatter::{self, Scatter};
 use super::send::Statement;
 use super::site::fields;
-use super::stream::RowStream;
-use super::{ExecContext, Protocol, RowFormat};
 use crate::error::{Result, SqlError};
 use crate::key::Destination;
 use crate::planner::{LookedUp, Route, Routing, StatementKind, StepId};
@@ -84,36 +82,24 @@ impl ExecContext<'_> {
     /// The rows of a lookup table; none where no shard can hold any.
     async fn ask_lookup(self, own: &LookedUp, locks: bool) -> Result<Option<Read>> {
         let read = &own.read;
-        let targets = match self.route(read.keyspace.as_ref(), &read.routing)? {
-            Targets::Nowhere(_) => return Ok(None),
-            Targets::One(target) => vec![target],
-            Targets::Many(targets) => targets,
-        };
-        let values = match &read.routing {
-            Routing::In { values, .. } => values.as_slice(),
-            _ => &[],
-        };
+        let targets = self.route(read.keyspace.as_ref(), &read.routing)?.with_rows();
+        if targets.is_empty() {
+            return Ok(None);
+        }
         let query = if locks { &read.query } else { &own.unlocked };
-        self.read_entries(&targets, (query, StepId::of_route(read)), values).await.map(Some)
+        self.read_entries(&targets, (query, StepId::of_route(read)), read.routing.in_list()).await.map(Some)
     }
 
     /// The rows that these shards have for a query of the gate's own.
     pub(super) async fn read_entries(
-        mut self,
+        self,
         targets: &[Target],
         (query, step): (&Template, StepId),
         in_list: &[Operand],
     ) -> Result<Read> {
-        self.protocol = Protocol::Text;
-        let (deadline, memory) = (self.deadline, self.memory);
         let mut statement = Statement::new(query, StatementKind::Select);
         statement.step = step;
         statement.in_list = in_list;
-        let held = self.send_all(targets, statement).await?;
-        let opened = scatter::open(held, RowFormat::Text, deadline).await?;
-        let columns = opened.columns;
-        let mut stream = RowStream::Source(Box::new(Scatter::new(opened.shards)));
-        let rows = stream.collect(memory, "entries of a lookup table").await?;
-        Ok(Read { columns, rows })
+        self.read_own(targets, statement, "entries of a lookup table").await
     }
 }

@@ -21,7 +21,8 @@ use super::{ExecContext, Output, Warning};
 use crate::backend::{OwnedEvent, Summary};
 use crate::error::{Outcome, Result, SqlError, SqlState};
 use crate::metrics::labels::CommitMode;
-use crate::planner::{InsertId, Route, Routing, StatementKind};
+use crate::planner::{InsertId, Route, StatementKind};
+use crate::transaction::Stage;
 
 /// What a connection is asked after an answer with warnings.
 pub(super) const SHOW_WARNINGS: &[u8] = b"SHOW WARNINGS";
@@ -38,9 +39,7 @@ impl<'a> ExecContext<'a> {
     /// UPDATE, DELETE, DDL.
     pub(super) async fn modify(mut self, route: &Route, kind: StatementKind) -> Result<Output<'a>> {
         let mut statement = Statement::new(&route.query, kind);
-        if let Routing::In { values, .. } = &route.routing {
-            statement.in_list = values;
-        }
+        statement.in_list = route.routing.in_list();
         match self.targets(route).await? {
             // The condition holds for no row: nothing to send, nothing changed.
             Targets::Nowhere(_) => Ok(Output::Done(OkSummary::default())),
@@ -116,6 +115,35 @@ impl<'a> ExecContext<'a> {
             }
             Err(error) => Err(self.undo(error, implicit).await),
         }
+    }
+
+    /// Begins a change of several statements: a transaction around it, of which it tells true, or steps of the
+    /// session's.
+    pub(super) async fn begin_steps(&mut self) -> Result<bool> {
+        let implicit = self.begin();
+        if !implicit {
+            self.transactions.begin_steps().await?;
+        }
+        Ok(implicit)
+    }
+
+    /// Ends it: all of it is done, or nothing.
+    pub(super) async fn conclude_steps(
+        &mut self,
+        done: Result<OkSummary>,
+        implicit: bool,
+    ) -> Result<OkSummary> {
+        self.transactions.enter(Stage::Within);
+        if implicit {
+            return self.conclude(done, true).await;
+        }
+        if done.is_ok() {
+            self.transactions.end_steps().await?;
+        } else {
+            // Takes back what was done, or ends the transaction.
+            self.transactions.settle().await;
+        }
+        done
     }
 
     /// Runs the statement on all targets, on so many at once, and waits for their answers.

@@ -7,18 +7,15 @@
 
 use bytes::Bytes;
 
-use super::insert_select::Read;
 use super::keyed::key_text;
 use super::load::Loader;
 use super::output::OkSummary;
-use super::route::{Target, Targets};
-use super::scatter::{self, Scatter};
+use super::route::Target;
 use super::send::Statement;
 use super::site::fields;
 use super::stored_literal::Writing;
-use super::stream::RowStream;
 use super::table_copy::{TableCopy, quoted};
-use super::{ExecContext, Protocol, RowFormat};
+use super::{ExecContext, Protocol};
 use crate::error::{Result, SqlError};
 use crate::planner::{Insert, KeyedChange, NewValue, RowMoves, StatementKind};
 use crate::sql::{Bindings, Operand, Template, literal};
@@ -45,15 +42,14 @@ impl ExecContext<'_> {
         &self,
         plan: &KeyedChange,
         moves: &RowMoves,
-        read: &Read,
+        (writings, rows): (&[Writing], &[Bytes]),
         targets: &[Target],
     ) -> Result<Vec<Moving>> {
-        let writings = self.writings(&read.columns, plan.kinds.iter().copied())?;
-        let mut new_keys = Vec::with_capacity(read.rows.len());
+        let mut new_keys = Vec::with_capacity(rows.len());
         let mut after = Insert { sharding: Some(moves.sharding.clone()), ..plan.change.clone() };
-        for (row, bytes) in (0..).zip(&read.rows) {
+        for (row, bytes) in (0..).zip(rows) {
             let values = fields(bytes).ok_or_else(|| SqlError::bug("a row that does not read"))?;
-            new_keys.push(self.new_key(moves, &writings, &values, row)?);
+            new_keys.push(self.new_key(moves, writings, &values, row)?);
             after.rows.push(Template::default());
             let operand = |value: &NewValue| match value {
                 NewValue::Given(operand, _) => operand.clone(),
@@ -69,10 +65,7 @@ impl ExecContext<'_> {
                 }
             }
         }
-        let new_targets = match self.insert_targets(&after)? {
-            Targets::One(target) | Targets::Nowhere(target) => vec![target],
-            Targets::Many(targets) => targets,
-        };
+        let new_targets = self.insert_targets(&after)?.all();
         let mut moving = Vec::new();
         for from in targets {
             for to in new_targets.iter().filter(|to| to.place.shard.name != from.place.shard.name) {
@@ -173,17 +166,6 @@ impl ExecContext<'_> {
         Ok(summary)
     }
 
-    /// Ends a change of several statements inside the session's transaction.
-    pub(super) async fn conclude_steps(&mut self, done: Result<OkSummary>) -> Result<OkSummary> {
-        if done.is_ok() {
-            self.transactions.end_steps().await?;
-            return done;
-        }
-        // Takes back what was done, or ends the transaction.
-        self.transactions.settle().await;
-        done
-    }
-
     /// The same execution for statements of the gate's own, without parameters.
     fn texts(&mut self) -> ExecContext<'_> {
         let bindings = Bindings { params: &[], ..self.bindings };
@@ -258,13 +240,10 @@ impl ExecContext<'_> {
 
     /// The rows that one shard answers.
     async fn text_rows(self, target: &Target, sql: Vec<u8>) -> Result<Vec<Bytes>> {
-        let (memory, deadline) = (self.memory, self.deadline);
         let template = Template::from_text(sql);
         let statement = Statement::new(&template, StatementKind::LockingSelect);
-        let held = self.send_all(std::slice::from_ref(target), statement).await?;
-        let opened = scatter::open(held, RowFormat::Text, deadline).await?;
-        let mut stream = RowStream::Source(Box::new(Scatter::new(opened.shards)));
-        stream.collect(memory, "a change that moves rows").await
+        let read = self.read_own(std::slice::from_ref(target), statement, "a change that moves rows").await?;
+        Ok(read.rows)
     }
 }
 

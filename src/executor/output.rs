@@ -15,6 +15,7 @@ use super::trace::Asked;
 use super::warning::Warning;
 use crate::backend::{Event, ResultSet, Summary};
 use crate::error::{Result, SqlError};
+use crate::planner::StatementKind;
 use crate::protocol::column::Columns;
 use crate::topology::{Shard, Tablet};
 
@@ -256,6 +257,15 @@ fn replace_name(message: &str, name: &str, known: &str) -> String {
 // === impl OkSummary ===
 
 impl OkSummary {
+    /// The answer to a change that finds no row.
+    pub(super) fn of_no_row(kind: StatementKind) -> Self {
+        let info = match kind {
+            StatementKind::Update => Bytes::from_static(b"Rows matched: 0  Changed: 0  Warnings: 0"),
+            _ => Bytes::new(),
+        };
+        Self { info, ..Self::default() }
+    }
+
     /// What `LAST_INSERT_ID()` becomes; none where it stays.
     #[must_use]
     pub fn session_id(&self) -> Option<u64> {

@@ -34,6 +34,26 @@ pub(super) enum Targets {
     Nowhere(Target),
 }
 
+// === impl Targets ===
+
+impl Targets {
+    /// The shards that are asked, also where none can hold a row.
+    pub(super) fn all(self) -> Vec<Target> {
+        match self {
+            Self::One(target) | Self::Nowhere(target) => vec![target],
+            Self::Many(targets) => targets,
+        }
+    }
+
+    /// The shards that can hold a row.
+    pub(super) fn with_rows(self) -> Vec<Target> {
+        match self {
+            Self::Nowhere(_) => Vec::new(),
+            targets => targets.all(),
+        }
+    }
+}
+
 /// Shards by their place in the keyspace, with the values of each.
 type ByShard = Vec<Option<Vec<u32>>>;
 

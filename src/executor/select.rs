@@ -19,7 +19,7 @@ use super::stream::RowStream;
 use super::truncate::Truncate;
 use super::{ExecContext, MemoryBudget, Output};
 use crate::error::{Result, SqlError};
-use crate::planner::{Node, Route, Routing, SequenceRef, Show, StatementKind, StepId, position};
+use crate::planner::{Node, Route, SequenceRef, Show, StatementKind, StepId, position};
 use crate::protocol::column::{Column, Columns};
 use crate::sql::Operand;
 
@@ -40,17 +40,14 @@ impl<'a> ExecContext<'a> {
         let (steps, route) = self.chain(node)?;
         let targets = self.targets(route).await?;
         let mut statement = Statement::new(&route.query, kind);
-        if let Routing::In { values, .. } = &route.routing {
-            statement.in_list = values;
-        }
+        statement.in_list = route.routing.in_list();
         statement.limit = limit_of(&steps);
         statement.joins &= route.keyspace.is_some();
         let targets = match targets {
             Targets::One(target) | Targets::Nowhere(target) if steps.is_empty() => {
                 return self.forward(target, statement).await;
             }
-            Targets::One(target) | Targets::Nowhere(target) => vec![target],
-            Targets::Many(targets) => targets,
+            targets => targets.all(),
         };
         Box::pin(self.merged(&targets, statement, route, (&steps, node))).await.map(Output::Rows)
     }

@@ -59,6 +59,15 @@ impl LookedUp {
 // === impl Routing ===
 
 impl Routing {
+    /// The values that each shard gets its own of, where the statement's text lists them.
+    #[must_use]
+    pub fn in_list(&self) -> &[Operand] {
+        match self {
+            Self::In { values, .. } => values,
+            _ => &[],
+        }
+    }
+
     /// Whether at most one shard is asked.
     #[must_use]
     pub fn is_single(&self) -> bool {

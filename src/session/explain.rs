@@ -116,7 +116,8 @@ async fn route_metadata(
     let keep = route.query.is_preparable(params);
     let nulls = vec![Value::Null; params];
     let bindings = bindings(session, text, &nulls);
-    let (values, indexes) = in_list(&route.routing);
+    let values = route.routing.in_list();
+    let indexes: Vec<u32> = (0..u32::try_from(values.len()).unwrap_or(u32::MAX)).collect();
     let shard = ShardText {
         schema: &tablet.schema,
         keyspace: &tablet.keyspace,
@@ -213,15 +214,6 @@ fn bindings<'a>(session: &'a Session, text: &'a bytes::Bytes, params: &'a [Value
         generated: &[],
         writing: session.scope.options.writing(),
         body: session.normalizer.statement(text).body,
-    }
-}
-
-fn in_list(routing: &crate::planner::Routing) -> (&[crate::sql::Operand], Vec<u32>) {
-    match routing {
-        crate::planner::Routing::In { values, .. } => {
-            (values, (0..u32::try_from(values.len()).unwrap_or(u32::MAX)).collect())
-        }
-        _ => (&[], Vec::new()),
     }
 }
 

@@ -1,5 +1,6 @@
 //! Do named locks exclude clients of the gate from each other, as one server's do?
 
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crate::compare::Order::Same;
@@ -73,13 +74,7 @@ fn contention(bed: &Bed) -> Verdict {
         (second, reply.error().map(|error| error.code))
     });
     let mut killer = cluster.gate.login(&login).unwrap();
-    // A KILL before the statement has begun is nothing.
-    let stopped = poll(Duration::from_secs(50), || {
-        killer.ok(format!("kill query {victim}")).unwrap();
-        waiter.is_finished().then_some(())
-    });
-    assert!(stopped.is_some(), "KILL QUERY does not end the wait");
-    let (mut second, code) = waiter.join().expect("the waiter");
+    let (mut second, code) = kill_query(&mut killer, &victim, waiter);
     assert_eq!(code, Some(1317));
     assert_eq!(value(&mut killer, "select is_free_lock('e2e contended')").as_deref(), Some("0"));
     one(&mut second, "select release_all_locks()");
@@ -111,4 +106,15 @@ fn ends(bed: &Bed) -> Verdict {
     cluster.gate.login(&login).unwrap().ok(format!("kill {id}")).unwrap();
     is_free("KILL");
     Ok(())
+}
+
+/// Kills the query of a session until it ends, and gives what its thread gives. A KILL before the statement has
+/// begun is nothing.
+pub(super) fn kill_query<T>(killer: &mut Wire, id: &str, statement: JoinHandle<T>) -> T {
+    let stopped = poll(Duration::from_secs(50), || {
+        killer.ok(format!("kill query {id}")).unwrap();
+        statement.is_finished().then_some(())
+    });
+    assert!(stopped.is_some(), "KILL QUERY does not end the statement");
+    statement.join().expect("the statement's thread")
 }

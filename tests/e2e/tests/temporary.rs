@@ -9,6 +9,7 @@ use crate::runner::{Bed, Test, Verdict};
 use crate::wire::{COM_RESET_CONNECTION, Login, Param, Reply, Wire};
 
 use super::limits::metric;
+use super::locks::kill_query;
 
 pub const TESTS: &[Test] = &[
     Test::shared("temporary/what a session sees", |bed| {
@@ -95,12 +96,7 @@ fn pinned(bed: &Bed) -> Verdict {
         let ended = code(&mut wire, "select count(*), sleep(60) from mine");
         (wire, ended)
     });
-    let stopped = poll(Duration::from_secs(50), || {
-        other.ok(format!("kill query {id}")).unwrap();
-        sleeper.is_finished().then_some(())
-    });
-    assert!(stopped.is_some(), "KILL QUERY does not end the statement");
-    let (mut wire, ended) = sleeper.join().expect("the sleeper");
+    let (mut wire, ended) = kill_query(&mut other, &id, sleeper);
     assert_eq!(ended, Some(1317));
     assert_eq!(one(&mut wire, "select * from mine").as_deref(), Some("1"));
     wire.command(COM_RESET_CONNECTION, &[]).unwrap();
